@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The small operations between the large ones. Tolerance: relative 2e-6 against the reference. */
+#ifndef SHOAL_KERNELS_ELEMENTWISE_ELEMENTWISE_H
+#define SHOAL_KERNELS_ELEMENTWISE_ELEMENTWISE_H
+
+#include "kernels/device/context.h"
+
+/* out[i] = silu(gate[i]) * up[i];  silu(x) = x / (1 + exp(-x)) */
+struct swiglu_args {
+    float *out; /* [n], may be gate or up */
+    const float *gate, *up;
+    uint64_t n; /* a multiple of 16 */
+};
+typedef void swiglu_fn(struct kernel_ctx *k, const struct swiglu_args *a);
+swiglu_fn swiglu_ref, swiglu_avx2, swiglu_avx512;
+
+/* x[i] += y[i] */
+struct add_args {
+    float *x;
+    const float *y;
+    uint64_t n; /* a multiple of 16 */
+};
+typedef void add_fn(struct kernel_ctx *k, const struct add_args *a);
+add_fn add_ref, add_avx2, add_avx512;
+
+/* x[t][i] += routed[t][i] + sigmoid(gate[t]) * shared[t][i]
+ * in this order: the product, then the inner sum, then the residual (no fused step). */
+struct add_shared_args {
+    float *x;            /* [n_tokens, d] */
+    const float *routed; /* [n_tokens, d] */
+    const float *shared; /* [n_tokens, d] */
+    const float *gate;   /* [n_tokens] logits of the shared expert's gate */
+    uint32_t n_tokens, d; /* d a multiple of 16 */
+};
+typedef void add_shared_fn(struct kernel_ctx *k, const struct add_shared_args *a);
+add_shared_fn add_shared_ref, add_shared_avx2, add_shared_avx512;
+
+#endif

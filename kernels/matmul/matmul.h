@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* y[t][o] = sum_i w[o][i] x[t][i], the sum over i cut as `split` says.
+ *
+ * Reference: the weight as the format defines it, times the float activation, each part summed in
+ * double in order of columns, rounded to float, parts added by the tree.
+ *
+ * Fast variants, quantised weights. For output o and token t, per part, over its blocks of 32
+ * columns in order (ws, wm: scale and minimum of a sub-block; i: integer sum of products, exact;
+ * dx, sx: scale of the activation block, sum of its q):
+ *     sub-blocks of 32:   u = ws * (float)i
+ *     sub-blocks of 16:   u = fma(ws1, (float)i1, ws0 * (float)i0)
+ *     acc  = fma(dx, u, acc)
+ *     minima (Q4_1, Q5_1, Q2_K, Q4_K, Q5_K) of sub-blocks of 32:  v = wm * (float)sx
+ *                                         of 16:  v = fma(wm1, (float)sx1, wm0 * (float)sx0)
+ *     accm = fma(dx, v, accm)
+ *     part = acc + accm                       (acc alone for formats without minima)
+ * Fast variants, F32, F16 and BF16 weights: per part, lane l of 16 sums the columns with
+ * i mod 16 = l:  acc[l] = fma(w, x, acc[l]) in order; then the lanes are added by the tree
+ * ((0+8)+(4+12)) + ... (simd.h, f32x16_sum). A remainder of fewer than 16 columns adds zeros.
+ *
+ * Tolerance of the fast variants against the reference: relative L2 1e-2 for random activations,
+ * 2e-6 for float weights. The order of every sum depends only on the shape of the matrix. */
+#ifndef SHOAL_KERNELS_MATMUL_MATMUL_H
+#define SHOAL_KERNELS_MATMUL_MATMUL_H
+
+#include "kernels/device/context.h"
+#include "kernels/quant/activation.h"
+#include "tensor/ksplit.h"
+#include "tensor/tensor.h"
+
+struct matmul_args {
+    float *y;                   /* [n_tokens, y_stride]; columns 0..d_out-1 are written */
+    uint64_t y_stride;          /* in floats, at least d_out */
+    const struct activation *x; /* x->d = w->d_in; must not overlap y */
+    const struct matrix *w;     /* d_in a multiple of the dtype's block, and of 32 if quantised */
+    const struct ksplit *split; /* of w->d_in columns */
+};
+typedef void matmul_fn(struct kernel_ctx *k, const struct matmul_args *a);
+matmul_fn matmul_ref, matmul_avx2, matmul_avx512;
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a worker needs in memory, by purpose, before anything is loaded. The engine takes exactly
+ * what stands here; `inspect` prints it. Plain arithmetic, no device. */
+#ifndef SHOAL_PLAN_MEMORY_PLAN_H
+#define SHOAL_PLAN_MEMORY_PLAN_H
+
+#include <stdint.h>
+
+#include "model/hparams.h"
+#include "tensor/dtype.h"
+
+struct memory_plan_input {
+    const struct hparams *hp;
+    uint64_t weights_bytes;  /* of the bound tensors */
+    uint64_t tables_bytes;   /* tokenizer and other host tables */
+    uint32_t ctx_size;       /* tokens per sequence */
+    uint32_t n_seqs;         /* sequences at once */
+    uint32_t n_step_tokens;  /* tokens per step at most */
+    uint32_t n_logit_rows;   /* rows of logits held at once */
+    uint32_t n_threads;
+    enum dtype kv_dtype;
+    int with_mtp;
+};
+
+struct memory_plan {
+    uint64_t weights_bytes;
+    uint64_t kv_bytes;      /* pages for n_seqs * ctx_size tokens, all attention layers */
+    uint64_t state_bytes;   /* recurrent states and convolution columns of n_seqs, F32 */
+    uint64_t buffers_bytes; /* activations, logits, kernel scratch, tables, the program itself */
+    uint64_t total_bytes;
+    uint32_t n_kv_pages;
+    uint64_t kv_page_bytes;
+    uint64_t seq_state_bytes; /* of one sequence */
+    uint64_t activations_bytes; /* part of buffers: what the forward pass takes */
+};
+
+void memory_plan_compute(struct memory_plan *plan, const struct memory_plan_input *input);
+
+#endif
