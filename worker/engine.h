@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One rank at work: the weights, the memory of the live sequences, and the step.
+ *
+ *     engine_open -> engine_seq_open -> engine_step ... engine_step -> engine_seq_close
+ *
+ * A step runs the network once over some tokens of some sequences (prefill chunks and single
+ * tokens alike) and hands out the logits that were asked for. All memory is taken in open, by the
+ * memory plan; a step allocates nothing. The logits of a sequence do not depend on what else is in
+ * the step, on how its tokens were cut into steps, or on the number of threads.
+ *
+ * Owned by one thread, the engine thread, which is also thread 0 of the pool. */
+#ifndef SHOAL_WORKER_ENGINE_H
+#define SHOAL_WORKER_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "model/hparams.h"
+#include "model/weights.h"
+#include "plan/memory_plan.h"
+#include "tensor/dtype.h"
+
+#define ENGINE_SEQS_MAX        4096
+#define ENGINE_STEP_TOKENS_MAX 16384
+
+struct engine; /* opaque: owns threads and memory */
+
+struct engine_options {
+    const struct hparams *hp;      /* borrowed, outlives the engine */
+    const struct weights *weights; /* borrowed, outlives the engine */
+    const uint8_t *unused_ids;     /* [hp->n_vocab], their logits are -infinity; NULL: none */
+    const char *kernels;           /* "auto", "ref", "avx2", "avx512" */
+    uint32_t n_threads;            /* 0: one per core */
+    uint32_t ctx_size;             /* tokens per sequence; 0: the model's */
+    uint32_t n_seqs;               /* sequences at once; 0: 1 */
+    uint32_t n_step_tokens;        /* tokens per step at most; 0: 512 */
+    uint32_t n_logit_rows;         /* rows of logits held at once; 0: 8 */
+    bool kv_dtype_auto;            /* F32 for the reference kernels, F16 otherwise */
+    enum dtype kv_dtype;           /* F32, F16 or BF16, unless auto */
+    uint64_t tables_bytes;         /* tokenizer and the like, for the plan */
+};
+
+/* ERR_LIMIT: the plan does not fit the machine (text says what is needed and what is there), or
+ * an option is out of range; ERR_UNSUPPORTED: no such kernels here; ERR_NOMEM. */
+enum status engine_open(struct engine **out, const struct engine_options *options,
+                        struct error *err);
+void engine_close(struct engine *engine); /* NULL is fine */
+
+const struct memory_plan *engine_memory(const struct engine *engine);
+const char *engine_kernels(const struct engine *engine);  /* "avx512" */
+uint32_t engine_n_threads(const struct engine *engine);
+uint32_t engine_ctx_size(const struct engine *engine);
+uint32_t engine_n_step_tokens(const struct engine *engine);
+
+/* A new, empty sequence. ERR_LIMIT: n_seqs are open already. */
+enum status engine_seq_open(struct engine *engine, uint32_t *seq, struct error *err);
+void engine_seq_close(struct engine *engine, uint32_t seq);
+/* Forgets all tokens; the sequence stays open. */
+void engine_seq_clear(struct engine *engine, uint32_t seq);
+/* Tokens this sequence holds. */
+uint32_t engine_seq_length(const struct engine *engine, uint32_t seq);
+
+/* Consecutive new tokens of one sequence; a sequence stands at most once in a step. */
+struct step_rows {
+    uint32_t seq;
+    const int32_t *tokens;
+    uint32_t n_tokens;  /* at least 1 */
+    uint32_t n_outputs; /* logits are wanted for the last n_outputs of them */
+};
+
+/* One row of logits: of token `token_idx` of `rows[rows_idx]`. A view for the call only. */
+typedef void logits_sink(void *user, uint32_t rows_idx, uint32_t token_idx, const float *logits);
+
+/* An intermediate result, for dumps and comparisons. A view for the call only. */
+struct tap_event {
+    const char *name; /* "embedding", "layer 3 output", "final norm" */
+    const float *x;   /* [n_tokens, d] */
+    uint32_t n_tokens, d;
+};
+typedef void activation_tap(void *user, const struct tap_event *event);
+
+struct step {
+    const struct step_rows *rows;
+    uint32_t n_rows;
+    logits_sink *sink; /* may be NULL if no outputs are wanted */
+    void *user;
+    activation_tap *tap; /* NULL: none */
+    void *tap_user;
+};
+
+/* ERR_LIMIT: more tokens than n_step_tokens, or a sequence would pass ctx_size (nothing was run);
+ * ERR_INPUT: a token outside the vocabulary (nothing was run);
+ * ERR_DEVICE: the network gave NaN or infinity (the sequences of the step are spoiled). */
+enum status engine_step(struct engine *engine, const struct step *step, struct error *err);
+
+/* Runs the MTP block over the rows of the last step, with `rows[i].tokens` now the tokens that
+ * follow each of them (x_{t+1}); logits predict x_{t+2}. Must be called for every step of a
+ * sequence or for none. ERR_UNSUPPORTED: the block is not loaded. */
+enum status engine_mtp_step(struct engine *engine, const struct step *step, struct error *err);
+
+#endif
