@@ -12,8 +12,10 @@ void log_line(const struct log *log, enum log_level level, const char *format, .
     static const struct {
         const char *word, *color;
     } levels[] = {
-        [LOG_ERROR] = {"error: ", "\033[31m"},  [LOG_WARN] = {"warning: ", "\033[33m"},
-        [LOG_INFO] = {"", ""},                  [LOG_DEBUG] = {"debug: ", "\033[2m"},
+        [LOG_ERROR] = {"error: ", "\033[31m"},
+        [LOG_WARN] = {"warning: ", "\033[33m"},
+        [LOG_INFO] = {"", ""},
+        [LOG_DEBUG] = {"debug: ", "\033[2m"},
         [LOG_TRACE] = {"trace: ", "\033[2m"},
     };
     char body[LOG_LINE_MAX], line[LOG_LINE_MAX + 64];

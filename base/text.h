@@ -19,7 +19,7 @@ struct text {
     bool failed; /* memory was gone at least once */
 };
 
-void text_free(struct text *text); /* safe on a zeroed struct */
+void text_free(struct text *text);  /* safe on a zeroed struct */
 void text_clear(struct text *text); /* keeps the memory */
 void text_add(struct text *text, struct span bytes);
 void text_add_str(struct text *text, const char *str);

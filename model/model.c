@@ -9,7 +9,8 @@ static enum status find_unused_ids(struct model *model, struct error *err) {
         return error_set(err, ERR_NOMEM, "no memory for a vocabulary of %u", n);
     uint32_t n_tokens = tokenizer_n_vocab(model->tokenizer);
     for (uint32_t id = 0; id < n; id++) {
-        unused[id] = id >= n_tokens || tokenizer_kind(model->tokenizer, (int32_t)id) == TOKEN_UNUSED;
+        unused[id] =
+            id >= n_tokens || tokenizer_kind(model->tokenizer, (int32_t)id) == TOKEN_UNUSED;
         model->n_real_ids += !unused[id];
     }
     if (model->n_real_ids == 0)

@@ -28,15 +28,14 @@ struct model {
     struct weights weights; /* if asked for */
     struct tokenizer *tokenizer;
     enum chat_template chat_template;
-    bool chat_template_exact; /* false: classified by its markers; the user should be told once */
+    bool chat_template_exact;  /* false: classified by its markers; the user should be told once */
     const uint8_t *unused_ids; /* [hp.n_vocab] 1: a padding row that no text can mean */
     uint32_t n_real_ids;       /* ids that are not unused */
     struct arena arena;
 };
 
 /* ERR_IO, ERR_INPUT, ERR_LIMIT, ERR_UNSUPPORTED, ERR_NOMEM; the text names the file. */
-enum status model_open(struct model *model, const struct model_options *options,
-                       struct error *err);
+enum status model_open(struct model *model, const struct model_options *options, struct error *err);
 void model_close(struct model *model); /* safe on a zeroed struct */
 
 #endif

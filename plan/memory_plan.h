@@ -11,12 +11,12 @@
 
 struct memory_plan_input {
     const struct hparams *hp;
-    uint64_t weights_bytes;  /* of the bound tensors */
-    uint64_t tables_bytes;   /* tokenizer and other host tables */
-    uint32_t ctx_size;       /* tokens per sequence */
-    uint32_t n_seqs;         /* sequences at once */
-    uint32_t n_step_tokens;  /* tokens per step at most */
-    uint32_t n_logit_rows;   /* rows of logits held at once */
+    uint64_t weights_bytes; /* of the bound tensors */
+    uint64_t tables_bytes;  /* tokenizer and other host tables */
+    uint32_t ctx_size;      /* tokens per sequence */
+    uint32_t n_seqs;        /* sequences at once */
+    uint32_t n_step_tokens; /* tokens per step at most */
+    uint32_t n_logit_rows;  /* rows of logits held at once */
     uint32_t n_threads;
     enum dtype kv_dtype;
     int with_mtp;
@@ -30,7 +30,7 @@ struct memory_plan {
     uint64_t total_bytes;
     uint32_t n_kv_pages;
     uint64_t kv_page_bytes;
-    uint64_t seq_state_bytes; /* of one sequence */
+    uint64_t seq_state_bytes;   /* of one sequence */
     uint64_t activations_bytes; /* part of buffers: what the forward pass takes */
 };
 

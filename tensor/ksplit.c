@@ -28,8 +28,7 @@ static bool border_cuts_block(const struct ksplit_units *u, uint32_t unit, uint3
 enum status ksplit_init_units(struct ksplit *split, const struct ksplit_units *u,
                               struct arena *arena, struct error *err) {
     uint32_t block = u->block > 32 ? u->block : 32;
-    struct krun *runs =
-        arena_array(arena, (size_t)u->n_units * u->n_repeats, sizeof *runs);
+    struct krun *runs = arena_array(arena, (size_t)u->n_units * u->n_repeats, sizeof *runs);
     uint32_t *first = arena_array(arena, (size_t)u->n_units + 1, sizeof *first);
     if (!runs || !first)
         return error_set(err, ERR_NOMEM, "no memory for a split of %u columns", u->d_in);

@@ -25,13 +25,15 @@
 #define KSPLIT_PARTS 8
 
 struct krun {
-    uint32_t begin, end; /* columns; multiples of 32 and of the dtype's block, unless the end of K */
+    uint32_t begin,
+        end; /* columns; multiples of 32 and of the dtype's block, unless the end of K */
 };
 
 struct ksplit {
-    uint32_t n_parts;                       /* 1 or KSPLIT_PARTS */
-    uint32_t part_begin[KSPLIT_PARTS + 1];  /* part p is runs[part_begin[p]] .. [part_begin[p+1]-1] */
-    const struct krun *runs;                /* in the arena given to init */
+    uint32_t n_parts; /* 1 or KSPLIT_PARTS */
+    uint32_t
+        part_begin[KSPLIT_PARTS + 1]; /* part p is runs[part_begin[p]] .. [part_begin[p+1]-1] */
+    const struct krun *runs;          /* in the arena given to init */
 };
 
 /* One part: all of 0..d_in-1. */

@@ -15,9 +15,9 @@
 
 struct tensor {
     enum dtype dtype;
-    uint32_t n_dims;                /* 1..TENSOR_DIMS_MAX; 0: there is no such tensor */
+    uint32_t n_dims;                 /* 1..TENSOR_DIMS_MAX; 0: there is no such tensor */
     uint64_t shape[TENSOR_DIMS_MAX]; /* outermost first; unused entries are 1 */
-    const void *data;               /* view into the mapped file */
+    const void *data;                /* view into the mapped file */
     uint64_t bytes;
 };
 

@@ -20,6 +20,7 @@
 #include "model/weights.h"
 #include "plan/memory_plan.h"
 #include "tensor/dtype.h"
+#include "worker/forward/tap.h"
 
 #define ENGINE_SEQS_MAX        4096
 #define ENGINE_STEP_TOKENS_MAX 16384
@@ -48,7 +49,7 @@ enum status engine_open(struct engine **out, const struct engine_options *option
 void engine_close(struct engine *engine); /* NULL is fine */
 
 const struct memory_plan *engine_memory(const struct engine *engine);
-const char *engine_kernels(const struct engine *engine);  /* "avx512" */
+const char *engine_kernels(const struct engine *engine); /* "avx512" */
 uint32_t engine_n_threads(const struct engine *engine);
 uint32_t engine_ctx_size(const struct engine *engine);
 uint32_t engine_n_step_tokens(const struct engine *engine);
@@ -71,14 +72,6 @@ struct step_rows {
 
 /* One row of logits: of token `token_idx` of `rows[rows_idx]`. A view for the call only. */
 typedef void logits_sink(void *user, uint32_t rows_idx, uint32_t token_idx, const float *logits);
-
-/* An intermediate result, for dumps and comparisons. A view for the call only. */
-struct tap_event {
-    const char *name; /* "embedding", "layer 3 output", "final norm" */
-    const float *x;   /* [n_tokens, d] */
-    uint32_t n_tokens, d;
-};
-typedef void activation_tap(void *user, const struct tap_event *event);
 
 struct step {
     const struct step_rows *rows;

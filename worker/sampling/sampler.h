@@ -44,10 +44,10 @@ enum status sampler_params_check(const struct sampler_params *params, uint32_t n
 struct sampler {
     struct sampler_params params;
     uint32_t n_vocab;
-    uint32_t *n_in_answer;  /* [n_vocab] occurrences among accepted tokens */
-    uint8_t *in_prompt;     /* [n_vocab] */
-    int32_t *candidates;    /* [n_vocab] scratch */
-    float *adjusted;        /* [n_vocab] scratch */
+    uint32_t *n_in_answer; /* [n_vocab] occurrences among accepted tokens */
+    uint8_t *in_prompt;    /* [n_vocab] */
+    int32_t *candidates;   /* [n_vocab] scratch */
+    float *adjusted;       /* [n_vocab] scratch */
 };
 
 /* Memory comes from the arena. ERR_NOMEM, ERR_INPUT. */

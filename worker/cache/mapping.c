@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Anonymous mappings. */
+#include "worker/cache/mapping.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum status mapping_take(void **out, size_t bytes, const char *what, struct error *err) {
+    *out = NULL;
+    if (bytes == 0)
+        return OK;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return error_set(err, ERR_NOMEM, "%s: %zu bytes cannot be had: %s", what, bytes,
+                         strerror(errno));
+    *out = memory;
+    return OK;
+}
+
+void mapping_give_back(void *memory, size_t bytes) {
+    if (memory)
+        munmap(memory, bytes);
+}
+
+void mapping_zero(void *memory, size_t bytes) {
+    /* Whole system pages are dropped and come back as zeros; the rest is written. */
+    const uintptr_t page = 4096;
+    uintptr_t begin = (uintptr_t)memory, end = begin + bytes;
+    uintptr_t inner_begin = (begin + page - 1) & ~(page - 1), inner_end = end & ~(page - 1);
+    if (inner_begin >= inner_end ||
+        madvise((void *)inner_begin, inner_end - inner_begin, MADV_DONTNEED) != 0) {
+        memset(memory, 0, bytes);
+        return;
+    }
+    memset(memory, 0, inner_begin - begin);
+    memset((void *)inner_end, 0, end - inner_end);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Gated full attention: project, norm and rotate, store keys and values, attend, project back.
+ * With an output gate the query projection is packed per head as [query | gate]. */
+#include "worker/forward/forward.h"
+
+#include <math.h>
+
+void forward_attention_layer(struct forward *f, const struct bound_layer *layer, float *x) {
+    const struct hparams *hp = f->hp;
+    const struct bound_attention *w = &layer->attention;
+    const struct activation_plan *at = &f->plan;
+    uint32_t n = f->n_tokens, d_head = hp->d_head;
+    uint32_t d_q = hp->n_heads * d_head, d_kv = hp->n_kv_heads * d_head;
+    uint32_t packed = hp->attention_gate ? 2 : 1;
+    float *h = forward_floats(f, at->h), *mix = forward_floats(f, at->mix);
+    float *qg = forward_floats(f, at->qg);
+    float *k = forward_floats(f, at->k), *v = forward_floats(f, at->v);
+    float *q_rot = forward_floats(f, at->q_rot), *k_rot = forward_floats(f, at->k_rot);
+    float *out = forward_floats(f, at->attn_out);
+
+    f->kernels->rmsnorm(f->ctx, &(struct rmsnorm_args){.out = h,
+                                                       .x = x,
+                                                       .w = layer->attn_norm,
+                                                       .n_tokens = n,
+                                                       .d = hp->d_model,
+                                                       .eps = hp->norm_eps});
+    struct activation in = forward_activation(f, h, n, hp->d_model);
+    forward_linear(f, &w->q, &in, qg, (uint64_t)packed * d_q);
+    forward_linear(f, &w->k, &in, k, d_kv);
+    forward_linear(f, &w->v, &in, v, d_kv);
+
+    struct rope_args rope = {.out = q_rot,
+                             .x = qg,
+                             .token_stride = (uint64_t)packed * d_q,
+                             .head_stride = (uint64_t)packed * d_head,
+                             .w = w->q_norm,
+                             .cos_sin = forward_floats(f, at->cos_sin),
+                             .n_tokens = n,
+                             .n_heads = hp->n_heads,
+                             .d_head = d_head,
+                             .n_rot = hp->n_rot,
+                             .eps = hp->norm_eps};
+    f->kernels->rope(f->ctx, &rope);
+    rope.out = k_rot;
+    rope.x = k;
+    rope.token_stride = d_kv;
+    rope.head_stride = d_head;
+    rope.w = w->k_norm;
+    rope.n_heads = hp->n_kv_heads;
+    f->kernels->rope(f->ctx, &rope);
+
+    struct kv_layer kv = kv_cache_layer(f->kv, w->kv_layer_idx);
+    f->kernels->kv_append(
+        f->ctx,
+        &(struct kv_append_args){
+            .kv = &kv, .key = k_rot, .value = v, .rows = f->kv_rows, .n_rows_entries = f->n_seqs});
+    f->kernels->attention(f->ctx,
+                          &(struct attention_args){.out = out,
+                                                   .q = q_rot,
+                                                   .gate = hp->attention_gate ? qg + d_head : NULL,
+                                                   .gate_token_stride = (uint64_t)packed * d_q,
+                                                   .gate_head_stride = (uint64_t)packed * d_head,
+                                                   .kv = &kv,
+                                                   .rows = f->kv_rows,
+                                                   .n_rows_entries = f->n_seqs,
+                                                   .n_tokens = n,
+                                                   .n_heads = hp->n_heads,
+                                                   .scale = 1.0f / sqrtf((float)d_head)});
+    in = forward_activation(f, out, n, d_q);
+    forward_linear(f, &w->output, &in, mix, hp->d_model);
+    forward_add(f, x, mix, (uint64_t)n * hp->d_model);
+}

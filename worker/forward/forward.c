@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The walk through the layers, and the two ways to its end: the trunk's head and the MTP block. */
+#include "worker/forward/forward.h"
+
+#include "worker/forward/rope_table.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+_Static_assert(sizeof(struct act_block) == ACTIVATION_BLOCK_BYTES, "the plan counts these");
+
+struct activation forward_activation(struct forward *f, const float *x, uint32_t n_tokens,
+                                     uint32_t d) {
+    struct activation a = {.x = x,
+                           .blocks = (struct act_block *)(void *)(f->memory + f->plan.blocks),
+                           .n_tokens = n_tokens,
+                           .d = d};
+    f->kernels->activation_quantise(f->ctx, &a);
+    return a;
+}
+
+void forward_linear(struct forward *f, const struct linear *linear, const struct activation *x,
+                    float *y, uint64_t y_stride) {
+    assert(x->d == linear->w.d_in && y_stride >= linear->w.d_out);
+    f->kernels->matmul(
+        f->ctx,
+        &(struct matmul_args){
+            .y = y, .y_stride = y_stride, .x = x, .w = &linear->w, .split = &linear->split});
+}
+
+void forward_add(struct forward *f, float *x, const float *y, uint64_t n) {
+    f->kernels->add(f->ctx, &(struct add_args){.x = x, .y = y, .n = n});
+}
+
+static void norm(struct forward *f, float *out, const float *x, const float *w) {
+    f->kernels->rmsnorm(f->ctx, &(struct rmsnorm_args){.out = out,
+                                                       .x = x,
+                                                       .w = w,
+                                                       .n_tokens = f->n_tokens,
+                                                       .d = f->hp->d_model,
+                                                       .eps = f->hp->norm_eps});
+}
+
+static void run_layer(struct forward *f, const struct bound_layer *layer, float *x) {
+    if (layer->mixer == MIXER_ATTENTION)
+        forward_attention_layer(f, layer, x);
+    else
+        forward_gdn_layer(f, layer, x);
+    forward_ffn_layer(f, layer, x);
+}
+
+/* What the layers need to know about the step: which rows belong to whom, and the angles. */
+static void begin_step(struct forward *f, const struct forward_seq *seqs, uint32_t n_seqs) {
+    float *cos_sin = forward_floats(f, f->plan.cos_sin);
+    uint32_t n_rot = f->hp->n_rot;
+    f->seqs = seqs;
+    f->n_seqs = n_seqs;
+    f->n_tokens = 0;
+    for (uint32_t i = 0; i < n_seqs; i++) {
+        const struct forward_seq *seq = &seqs[i];
+        assert(seq->row_begin == f->n_tokens && seq->n_rows > 0);
+        f->kv_rows[i] = (struct kv_rows){.pages = seq->pages,
+                                         .row_begin = seq->row_begin,
+                                         .n_rows = seq->n_rows,
+                                         .pos_begin = seq->pos_begin};
+        for (uint32_t row = 0; row < seq->n_rows; row++)
+            rope_angles(f->rope_freq, n_rot, f->rope_scale, seq->pos_begin + row,
+                        cos_sin + (size_t)(f->n_tokens + row) * n_rot);
+        f->n_tokens += seq->n_rows;
+    }
+}
+
+static void show(const struct forward *f, activation_tap *tap, void *user, const char *name,
+                 const float *x) {
+    if (tap)
+        tap(user, &(struct tap_event){
+                      .name = name, .x = x, .n_tokens = f->n_tokens, .d = f->hp->d_model});
+}
+
+void forward_run(struct forward *f, const struct forward_seq *seqs, uint32_t n_seqs,
+                 const int32_t *ids, activation_tap *tap, void *tap_user) {
+    float *x = forward_floats(f, f->plan.x), *final = forward_floats(f, f->plan.final);
+    begin_step(f, seqs, n_seqs);
+    f->kernels->embed(f->ctx,
+                      &(struct embed_args){
+                          .out = x, .table = &f->embedding, .ids = ids, .n_tokens = f->n_tokens});
+    show(f, tap, tap_user, "embedding", x);
+    for (uint32_t i = 0; i < f->hp->n_layers; i++) {
+        run_layer(f, &f->layers[i], x);
+        char name[32];
+        snprintf(name, sizeof name, "layer %u output", i);
+        show(f, tap, tap_user, name, x);
+    }
+    norm(f, final, x, f->output_norm);
+    show(f, tap, tap_user, "final norm", final);
+}
+
+void forward_run_mtp(struct forward *f, const int32_t *next_ids) {
+    const struct bound_mtp *mtp = f->mtp;
+    uint32_t d = f->hp->d_model, n = f->n_tokens;
+    float *x = forward_floats(f, f->plan.x), *h = forward_floats(f, f->plan.h);
+    float *mix = forward_floats(f, f->plan.mix), *in = forward_floats(f, f->plan.mtp_in);
+    f->kernels->embed(
+        f->ctx,
+        &(struct embed_args){.out = h, .table = &f->embedding, .ids = next_ids, .n_tokens = n});
+    norm(f, h, h, mtp->enorm);
+    norm(f, mix, forward_floats(f, f->plan.final), mtp->hnorm);
+    for (uint32_t t = 0; t < n; t++) {
+        memcpy(in + (size_t)t * 2 * d, h + (size_t)t * d, d * sizeof *in);
+        memcpy(in + ((size_t)t * 2 + 1) * d, mix + (size_t)t * d, d * sizeof *in);
+    }
+    struct activation both = forward_activation(f, in, n, 2 * d);
+    forward_linear(f, &mtp->eh_proj, &both, x, d);
+    run_layer(f, &mtp->layer, x);
+    norm(f, x, x, mtp->head_norm);
+}
+
+const float *forward_final(const struct forward *f) {
+    return forward_floats(f, f->plan.final);
+}
+
+const float *forward_mtp_out(const struct forward *f) {
+    return forward_floats(f, f->plan.x);
+}
+
+float *forward_head(struct forward *f, const float *states, const uint32_t *rows, uint32_t n) {
+    uint32_t d = f->hp->d_model;
+    float *in = forward_floats(f, f->plan.head_in), *logits = forward_floats(f, f->plan.logits);
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(in + (size_t)i * d, states + (size_t)rows[i] * d, d * sizeof *in);
+    struct activation a = {.x = in,
+                           .blocks = (struct act_block *)(void *)(f->memory + f->plan.head_blocks),
+                           .n_tokens = n,
+                           .d = d};
+    f->kernels->activation_quantise(f->ctx, &a);
+    forward_linear(f, &f->head, &a, logits, f->hp->n_vocab);
+    return logits;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The network of one rank, bound once and run once per step.
+ *
+ *     embed -> layers: { norm -> mixer -> + ; norm -> feed forward -> + } -> norm -> head
+ *
+ * Written against the kernel table, so the same code serves every device. forward_bind turns the
+ * file's tensors into matrices with their splits of K and checks what kernels rely on; inside a
+ * step only assertions remain. All memory is given to bind; a step allocates nothing.
+ * Owned by the engine thread. */
+#ifndef SHOAL_WORKER_FORWARD_FORWARD_H
+#define SHOAL_WORKER_FORWARD_FORWARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "kernels/kernels.h"
+#include "model/hparams.h"
+#include "model/weights.h"
+#include "plan/activation_plan.h"
+#include "tensor/ksplit.h"
+#include "worker/cache/kv_cache.h"
+#include "worker/cache/state_cache.h"
+#include "worker/forward/tap.h"
+
+/* A matrix with the split of its columns. */
+struct linear {
+    struct matrix w;
+    struct ksplit split;
+};
+
+struct bound_attention {
+    struct linear q, k, v, output;
+    const float *q_norm, *k_norm;
+    uint32_t kv_layer_idx;
+};
+
+struct bound_gdn {
+    bool fused_qkvz; /* one grouped projection (old qwen3next files) */
+    bool fused_ba;   /* one grouped projection of beta and alpha (qwen3next) */
+    struct linear qkv, z, qkvz;
+    struct linear alpha, beta, ba;
+    struct linear out;
+    const float *conv, *a, *dt_bias, *norm;
+    uint32_t state_layer_idx;
+};
+
+struct bound_ffn {
+    /* dense */
+    struct linear gate, up, down;
+    /* mixture of experts */
+    struct linear router;
+    struct expert_matrices gate_exps, up_exps, down_exps;
+    struct ksplit experts_whole, experts_down_split;
+    bool has_shared;
+    struct linear gate_shared, up_shared, down_shared;
+    struct linear shared_gate;
+};
+
+struct bound_layer {
+    enum mixer mixer;
+    const float *attn_norm, *ffn_norm;
+    struct bound_attention attention;
+    struct bound_gdn gdn;
+    struct bound_ffn ffn;
+};
+
+struct bound_mtp {
+    struct linear eh_proj;
+    const float *enorm, *hnorm, *head_norm;
+    struct bound_layer layer;
+};
+
+/* The rows of one step, sequence by sequence. */
+struct forward_seq {
+    uint32_t slot;         /* of the state cache */
+    const uint32_t *pages; /* of the KV cache, for all positions up to the last */
+    uint32_t row_begin, n_rows;
+    uint32_t pos_begin;
+};
+
+struct forward {
+    const struct hparams *hp;
+    const struct kernels *kernels;
+    struct kernel_ctx *ctx;
+    struct kv_cache *kv;
+    struct state_cache *states;
+    unsigned char *memory;       /* activations, laid out by plan */
+    struct activation_plan plan; /* offsets into memory */
+    struct matrix embedding;
+    struct linear head;
+    const float *output_norm;
+    struct bound_layer *layers; /* [hp->n_layers] */
+    struct bound_mtp *mtp;      /* NULL: not loaded */
+    float *rope_freq;           /* [n_rot / 2] */
+    float rope_scale;           /* of cos and sin (YaRN), else 1 */
+    struct kv_rows *kv_rows;    /* [n_seqs_max] of the present step */
+    struct gdn_rows *gdn_rows;  /* [n_seqs_max] of the present layer */
+    const struct forward_seq *seqs;
+    uint32_t n_seqs, n_tokens; /* of the present step */
+};
+
+struct forward_options {
+    const struct hparams *hp;
+    const struct weights *weights;
+    const struct kernels *kernels;
+    struct kernel_ctx *ctx;
+    struct kv_cache *kv;
+    struct state_cache *states;
+    unsigned char *memory; /* as large as the plan says, 64-byte aligned */
+    struct activation_plan plan;
+    uint32_t n_seqs_max;
+};
+
+/* ERR_NOMEM; ERR_UNSUPPORTED: a shape that the kernels do not take (names tensor and shape). */
+enum status forward_bind(struct forward *f, const struct forward_options *options,
+                         struct arena *arena, struct error *err);
+
+/* The trunk over the tokens of `seqs` (ids in row order): the caches move on, and
+ * forward_final(f) holds the final-normed state of every row. `tap` (may be NULL) sees the result
+ * of each stage. */
+void forward_run(struct forward *f, const struct forward_seq *seqs, uint32_t n_seqs,
+                 const int32_t *ids, activation_tap *tap, void *tap_user);
+
+/* The MTP block over the same rows; `next_ids[row]` follows the row's token. Reads forward_final
+ * and leaves the block's own normed output at forward_mtp_out(f). */
+void forward_run_mtp(struct forward *f, const int32_t *next_ids);
+
+/* [n_tokens, d_model]; final lives until the next step, mtp_out until the next call. */
+const float *forward_final(const struct forward *f);
+const float *forward_mtp_out(const struct forward *f);
+
+/* Logits of `n` rows of a [*, d_model] buffer, named by index; at most the plan's R rows. The
+ * result [n, n_vocab] lives until the next call. */
+float *forward_head(struct forward *f, const float *states, const uint32_t *rows, uint32_t n);
+
+/* ---- shared by the layers' files ---- */
+
+static inline float *forward_floats(const struct forward *f, uint64_t offset) {
+    return (float *)(void *)(f->memory + offset);
+}
+
+/* Quantises x [n_tokens, d] for the products that follow; valid until the next call. */
+struct activation forward_activation(struct forward *f, const float *x, uint32_t n_tokens,
+                                     uint32_t d);
+void forward_linear(struct forward *f, const struct linear *linear, const struct activation *x,
+                    float *y, uint64_t y_stride);
+void forward_add(struct forward *f, float *x, const float *y, uint64_t n);
+
+/* x[n_tokens, d_model] += mixer(norm(x)), += ffn(norm(x)) */
+void forward_attention_layer(struct forward *f, const struct bound_layer *layer, float *x);
+void forward_gdn_layer(struct forward *f, const struct bound_layer *layer, float *x);
+void forward_ffn_layer(struct forward *f, const struct bound_layer *layer, float *x);
+
+#endif

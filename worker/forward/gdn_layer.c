@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Gated DeltaNet: project, convolve, recur, gate, project back.
+ *
+ * qwen3next keeps some projections grouped per key head (r value heads each): beta and alpha as
+ * [b r | a r], which the step kernel reads in place, and in old files everything as
+ * [q | k | v r | z r], which is sorted into our order here. */
+#include "worker/forward/forward.h"
+
+#include <string.h>
+
+struct ungroup {
+    const struct hparams *hp;
+    const float *qkvz; /* [n_tokens, conv_dim + n_v_heads * d_v] */
+    float *qkv, *z;    /* [n_tokens, conv_dim], [n_tokens, n_v_heads * d_v] */
+    uint32_t n_tokens;
+};
+
+static void ungroup_task(void *arg, uint32_t thread_idx, uint32_t n_threads) {
+    const struct ungroup *u = arg;
+    const struct hparams *hp = u->hp;
+    size_t d_k = hp->d_k, n_k = hp->n_k_heads;
+    size_t group_v = (size_t)(hp->n_v_heads / hp->n_k_heads) * hp->d_v;
+    size_t d_z = (size_t)hp->n_v_heads * hp->d_v;
+    uint64_t begin, end;
+    thread_range(u->n_tokens, thread_idx, n_threads, &begin, &end);
+    for (uint64_t t = begin; t < end; t++) {
+        const float *from = u->qkvz + t * (hp->conv_dim + d_z);
+        float *qkv = u->qkv + t * hp->conv_dim, *z = u->z + t * d_z;
+        for (size_t i = 0; i < n_k; i++) {
+            memcpy(qkv + i * d_k, from, d_k * sizeof *from);
+            memcpy(qkv + (n_k + i) * d_k, from + d_k, d_k * sizeof *from);
+            memcpy(qkv + 2 * n_k * d_k + i * group_v, from + 2 * d_k, group_v * sizeof *from);
+            memcpy(z + i * group_v, from + 2 * d_k + group_v, group_v * sizeof *from);
+            from += 2 * d_k + 2 * group_v;
+        }
+    }
+}
+
+static void project(struct forward *f, const struct bound_gdn *w, const struct activation *in) {
+    const struct hparams *hp = f->hp;
+    const struct activation_plan *at = &f->plan;
+    float *qkv = forward_floats(f, at->qkv), *z = forward_floats(f, at->z);
+    float *ba = forward_floats(f, at->ba);
+    uint32_t d_z = hp->n_v_heads * hp->d_v;
+    if (w->fused_qkvz) {
+        float *qkvz = forward_floats(f, at->qkvz);
+        forward_linear(f, &w->qkvz, in, qkvz, hp->conv_dim + d_z);
+        struct ungroup u = {.hp = hp, .qkvz = qkvz, .qkv = qkv, .z = z, .n_tokens = f->n_tokens};
+        thread_pool_run(f->ctx->pool, ungroup_task, &u);
+    } else {
+        forward_linear(f, &w->qkv, in, qkv, hp->conv_dim);
+        forward_linear(f, &w->z, in, z, d_z);
+    }
+    if (w->fused_ba) {
+        forward_linear(f, &w->ba, in, ba, 2 * hp->n_v_heads);
+    } else {
+        forward_linear(f, &w->beta, in, ba, 2 * hp->n_v_heads);
+        forward_linear(f, &w->alpha, in, ba + hp->n_v_heads, 2 * hp->n_v_heads);
+    }
+}
+
+void forward_gdn_layer(struct forward *f, const struct bound_layer *layer, float *x) {
+    const struct hparams *hp = f->hp;
+    const struct bound_gdn *w = &layer->gdn;
+    const struct activation_plan *at = &f->plan;
+    uint32_t n = f->n_tokens, d_z = hp->n_v_heads * hp->d_v;
+    float *h = forward_floats(f, at->h), *mix = forward_floats(f, at->mix);
+    float *conv = forward_floats(f, at->conv), *ba = forward_floats(f, at->ba);
+    float *out = forward_floats(f, at->gdn_out);
+
+    for (uint32_t i = 0; i < f->n_seqs; i++) {
+        const struct forward_seq *seq = &f->seqs[i];
+        f->gdn_rows[i] =
+            (struct gdn_rows){.conv = state_cache_conv(f->states, seq->slot, w->state_layer_idx),
+                              .state = state_cache_state(f->states, seq->slot, w->state_layer_idx),
+                              .row_begin = seq->row_begin,
+                              .n_rows = seq->n_rows};
+    }
+    f->kernels->rmsnorm(f->ctx, &(struct rmsnorm_args){.out = h,
+                                                       .x = x,
+                                                       .w = layer->attn_norm,
+                                                       .n_tokens = n,
+                                                       .d = hp->d_model,
+                                                       .eps = hp->norm_eps});
+    struct activation in = forward_activation(f, h, n, hp->d_model);
+    project(f, w, &in);
+    f->kernels->gdn_conv(f->ctx, &(struct gdn_conv_args){.out = conv,
+                                                         .u = forward_floats(f, at->qkv),
+                                                         .w = w->conv,
+                                                         .rows = f->gdn_rows,
+                                                         .n_rows_entries = f->n_seqs,
+                                                         .conv_dim = hp->conv_dim});
+    uint32_t group = w->fused_ba ? hp->n_v_heads / hp->n_k_heads : hp->n_v_heads;
+    f->kernels->gdn_step(f->ctx,
+                         &(struct gdn_step_args){.o = out,
+                                                 .c = conv,
+                                                 .a = ba + group,
+                                                 .b = ba,
+                                                 .gate_token_stride = 2 * (uint64_t)hp->n_v_heads,
+                                                 .gate_group = group,
+                                                 .gate_group_stride = 2 * group,
+                                                 .a_coef = w->a,
+                                                 .dt_bias = w->dt_bias,
+                                                 .rows = f->gdn_rows,
+                                                 .n_rows_entries = f->n_seqs,
+                                                 .n_k_heads = hp->n_k_heads,
+                                                 .n_v_heads = hp->n_v_heads,
+                                                 .d_k = hp->d_k,
+                                                 .d_v = hp->d_v,
+                                                 .order = hp->v_heads_grouped ? GDN_HEADS_GROUPED
+                                                                              : GDN_HEADS_TILED});
+    f->kernels->gdn_gate(f->ctx, &(struct gdn_gate_args){.out = out,
+                                                         .o = out,
+                                                         .z = forward_floats(f, at->z),
+                                                         .w = w->norm,
+                                                         .n_tokens = n,
+                                                         .n_heads = hp->n_v_heads,
+                                                         .d = hp->d_v,
+                                                         .eps = hp->norm_eps});
+    in = forward_activation(f, out, n, d_z);
+    forward_linear(f, &w->out, &in, mix, hp->d_model);
+    forward_add(f, x, mix, (uint64_t)n * hp->d_model);
+}
