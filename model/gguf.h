@@ -22,18 +22,30 @@
 #include "base/span.h"
 #include "tensor/tensor.h"
 
-#define GGUF_DIMS_MAX     4
-#define GGUF_TENSORS_MAX  (1u << 20)
-#define GGUF_KEYS_MAX     (1u << 16)
-#define GGUF_NAME_MAX     1024u       /* bytes of a tensor name or key */
-#define GGUF_STRING_MAX   (64u << 20) /* bytes of a string value */
-#define GGUF_ARRAY_MAX    (1u << 24)  /* elements of an array value */
-#define GGUF_PARTS_MAX    999u
+#define GGUF_DIMS_MAX      4
+#define GGUF_TENSORS_MAX   (1u << 20)
+#define GGUF_KEYS_MAX      (1u << 16)
+#define GGUF_NAME_MAX      1024u       /* bytes of a tensor name or key */
+#define GGUF_STRING_MAX    (64u << 20) /* bytes of a string value */
+#define GGUF_ARRAY_MAX     (1u << 24)  /* elements of an array value */
+#define GGUF_PARTS_MAX     999u
 #define GGUF_ALIGNMENT_MAX (1u << 20)
 
-enum gguf_type { /* numbers as in the file */
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL, GGUF_STRING,
-    GGUF_ARRAY, GGUF_U64, GGUF_I64, GGUF_F64,
+/* Numbers as in the file. */
+enum gguf_type {
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
 };
 
 struct gguf_value {
@@ -46,7 +58,7 @@ struct gguf_value {
         struct {
             enum gguf_type type; /* never GGUF_ARRAY */
             uint64_t n;
-            struct span bytes;   /* the elements as in the file, unaligned */
+            struct span bytes; /* the elements as in the file, unaligned */
         } array;
     };
 };
@@ -64,12 +76,14 @@ struct gguf_tensor {
 };
 
 struct gguf_part {
-    const char *path;
-    struct mapped_file file;
-    uint64_t header_bytes; /* up to the first byte of padding before the data */
+    const char *path;        /* for messages */
+    struct span bytes;       /* the whole file */
+    struct mapped_file file; /* what `bytes` views; empty if the caller of gguf_parse owns them */
+    uint64_t header_bytes;   /* up to the first byte of padding before the data */
 };
 
 struct gguf {
+    bool header_only; /* the data of tensors may be missing: their pointers are all NULL */
     uint32_t n_parts;
     struct gguf_part *parts;
     uint32_t n_pairs;
@@ -86,9 +100,9 @@ struct gguf {
 enum status gguf_open(struct gguf *gguf, const char *path, struct error *err);
 void gguf_close(struct gguf *gguf); /* safe on a zeroed struct */
 
-/* Parses one part that is already in memory (borrowed, outlives gguf); `path` is for messages.
- * Tensor data may lie beyond the end only if `header_only` (then data pointers are NULL). This is
- * what the fuzz target and tests call. */
+/* Parses a file of one part that is already in memory (borrowed, 8-byte aligned, outlives gguf);
+ * `path` is for messages. Tensor data may lie beyond the end only if `header_only` (then data
+ * pointers are NULL). This is what the fuzz target and tests call. */
 enum status gguf_parse(struct gguf *gguf, const char *path, struct span bytes, bool header_only,
                        struct error *err);
 

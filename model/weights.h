@@ -15,9 +15,9 @@
 #include "tensor/tensor.h"
 
 struct attention_weights {
-    struct tensor q;      /* [n_heads * d_head * (gate ? 2 : 1), d_model] */
-    struct tensor k, v;   /* [n_kv_heads * d_head, d_model] */
-    struct tensor output; /* [d_model, n_heads * d_head] */
+    struct tensor q;              /* [n_heads * d_head * (gate ? 2 : 1), d_model] */
+    struct tensor k, v;           /* [n_kv_heads * d_head, d_model] */
+    struct tensor output;         /* [d_model, n_heads * d_head] */
     const float *q_norm, *k_norm; /* [d_head] */
 };
 
@@ -42,10 +42,10 @@ struct ffn_weights {
     struct tensor gate, up; /* [d_ff, d_model] */
     struct tensor down;     /* [d_model, d_ff] */
     /* mixture of experts */
-    struct tensor router;               /* [n_experts, d_model] */
-    struct tensor gate_exps, up_exps;   /* [n_experts, d_ff_expert, d_model] */
-    struct tensor gate_up_exps;         /* or merged: [n_experts, 2 * d_ff_expert, d_model], gate first */
-    struct tensor down_exps;            /* [n_experts, d_model, d_ff_expert] */
+    struct tensor router;             /* [n_experts, d_model] */
+    struct tensor gate_exps, up_exps; /* [n_experts, d_ff_expert, d_model] */
+    struct tensor gate_up_exps; /* or merged: [n_experts, 2 * d_ff_expert, d_model], gate first */
+    struct tensor down_exps;    /* [n_experts, d_model, d_ff_expert] */
     struct tensor gate_shared, up_shared; /* [d_ff_shared, d_model] */
     struct tensor down_shared;            /* [d_model, d_ff_shared] */
     const float *shared_gate;             /* [d_model]; NULL: no shared expert */
@@ -53,7 +53,7 @@ struct ffn_weights {
 
 struct layer_weights {
     enum mixer mixer;
-    const float *attn_norm, *ffn_norm; /* [d_model] */
+    const float *attn_norm, *ffn_norm;  /* [d_model] */
     struct attention_weights attention; /* if mixer is MIXER_ATTENTION */
     struct gdn_weights gdn;             /* if mixer is MIXER_GDN */
     struct ffn_weights ffn;
@@ -61,16 +61,16 @@ struct layer_weights {
 
 /* The multi-token prediction block: one attention layer between norms (docs: model, MTP). */
 struct mtp_weights {
-    struct tensor eh_proj;       /* [d_model, 2 * d_model]: embedding half first */
-    const float *enorm, *hnorm;  /* [d_model] */
-    const float *head_norm;      /* [d_model]; the trunk's output norm if the file has none */
+    struct tensor eh_proj;      /* [d_model, 2 * d_model]: embedding half first */
+    const float *enorm, *hnorm; /* [d_model] */
+    const float *head_norm;     /* [d_model]; the trunk's output norm if the file has none */
     struct layer_weights layer;
 };
 
 struct weights {
-    struct tensor token_embd; /* [n_vocab, d_model] */
-    struct tensor output;     /* [n_vocab, d_model]; token_embd if tied */
-    const float *output_norm; /* [d_model] */
+    struct tensor token_embd;     /* [n_vocab, d_model] */
+    struct tensor output;         /* [n_vocab, d_model]; token_embd if tied */
+    const float *output_norm;     /* [d_model] */
     struct layer_weights *layers; /* [hp.n_layers] */
     struct mtp_weights *mtp;      /* NULL if the file has no MTP block or it was not asked for */
     uint64_t bytes;               /* of all tensors that are bound, once each */
