@@ -25,30 +25,68 @@
 typedef __m512 f32x16;
 typedef __m512i i32x16;
 
-static inline f32x16 f32x16_zero(void) { return _mm512_setzero_ps(); }
-static inline f32x16 f32x16_set1(float x) { return _mm512_set1_ps(x); }
-static inline f32x16 f32x16_load(const float *p) { return _mm512_loadu_ps(p); }
-static inline void f32x16_store(float *p, f32x16 a) { _mm512_storeu_ps(p, a); }
-static inline f32x16 f32x16_add(f32x16 a, f32x16 b) { return _mm512_add_ps(a, b); }
-static inline f32x16 f32x16_sub(f32x16 a, f32x16 b) { return _mm512_sub_ps(a, b); }
-static inline f32x16 f32x16_mul(f32x16 a, f32x16 b) { return _mm512_mul_ps(a, b); }
-static inline f32x16 f32x16_div(f32x16 a, f32x16 b) { return _mm512_div_ps(a, b); }
+static inline f32x16 f32x16_zero(void) {
+    return _mm512_setzero_ps();
+}
+static inline f32x16 f32x16_set1(float x) {
+    return _mm512_set1_ps(x);
+}
+static inline f32x16 f32x16_load(const float *p) {
+    return _mm512_loadu_ps(p);
+}
+static inline void f32x16_store(float *p, f32x16 a) {
+    _mm512_storeu_ps(p, a);
+}
+static inline f32x16 f32x16_add(f32x16 a, f32x16 b) {
+    return _mm512_add_ps(a, b);
+}
+static inline f32x16 f32x16_sub(f32x16 a, f32x16 b) {
+    return _mm512_sub_ps(a, b);
+}
+static inline f32x16 f32x16_mul(f32x16 a, f32x16 b) {
+    return _mm512_mul_ps(a, b);
+}
+static inline f32x16 f32x16_div(f32x16 a, f32x16 b) {
+    return _mm512_div_ps(a, b);
+}
 /* a * b + c, one rounding */
-static inline f32x16 f32x16_fma(f32x16 a, f32x16 b, f32x16 c) { return _mm512_fmadd_ps(a, b, c); }
+static inline f32x16 f32x16_fma(f32x16 a, f32x16 b, f32x16 c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
 /* Like x86 max/min: the second operand if either is NaN. */
-static inline f32x16 f32x16_max(f32x16 a, f32x16 b) { return _mm512_max_ps(a, b); }
-static inline f32x16 f32x16_min(f32x16 a, f32x16 b) { return _mm512_min_ps(a, b); }
+static inline f32x16 f32x16_max(f32x16 a, f32x16 b) {
+    return _mm512_max_ps(a, b);
+}
+static inline f32x16 f32x16_min(f32x16 a, f32x16 b) {
+    return _mm512_min_ps(a, b);
+}
 static inline f32x16 f32x16_round(f32x16 a) /* to nearest even integer */ {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-static inline i32x16 f32x16_to_i32(f32x16 a) { return _mm512_cvtps_epi32(a); }
-static inline f32x16 i32x16_to_f32(i32x16 a) { return _mm512_cvtepi32_ps(a); }
-static inline f32x16 f32x16_from_bits(i32x16 a) { return _mm512_castsi512_ps(a); }
-static inline i32x16 i32x16_set1(int32_t x) { return _mm512_set1_epi32(x); }
-static inline i32x16 i32x16_add(i32x16 a, i32x16 b) { return _mm512_add_epi32(a, b); }
-static inline i32x16 i32x16_shl23(i32x16 a) { return _mm512_slli_epi32(a, 23); }
-static inline i32x16 i32x16_sar1(i32x16 a) { return _mm512_srai_epi32(a, 1); }
-static inline i32x16 i32x16_sub(i32x16 a, i32x16 b) { return _mm512_sub_epi32(a, b); }
+static inline i32x16 f32x16_to_i32(f32x16 a) {
+    return _mm512_cvtps_epi32(a);
+}
+static inline f32x16 i32x16_to_f32(i32x16 a) {
+    return _mm512_cvtepi32_ps(a);
+}
+static inline f32x16 f32x16_from_bits(i32x16 a) {
+    return _mm512_castsi512_ps(a);
+}
+static inline i32x16 i32x16_set1(int32_t x) {
+    return _mm512_set1_epi32(x);
+}
+static inline i32x16 i32x16_add(i32x16 a, i32x16 b) {
+    return _mm512_add_epi32(a, b);
+}
+static inline i32x16 i32x16_shl23(i32x16 a) {
+    return _mm512_slli_epi32(a, 23);
+}
+static inline i32x16 i32x16_sar1(i32x16 a) {
+    return _mm512_srai_epi32(a, 1);
+}
+static inline i32x16 i32x16_sub(i32x16 a, i32x16 b) {
+    return _mm512_sub_epi32(a, b);
+}
 static inline f32x16 f32x16_load_f16(const uint16_t *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
@@ -56,8 +94,15 @@ static inline f32x16 f32x16_load_bf16(const uint16_t *p) {
     __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
-static inline __m256 f32x16_low(f32x16 a) { return _mm512_castps512_ps256(a); }
-static inline __m256 f32x16_high(f32x16 a) { return _mm512_extractf32x8_ps(a, 1); }
+static inline f32x16 f32x16_join(__m256 low, __m256 high) {
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+static inline __m256 f32x16_low(f32x16 a) {
+    return _mm512_castps512_ps256(a);
+}
+static inline __m256 f32x16_high(f32x16 a) {
+    return _mm512_extractf32x8_ps(a, 1);
+}
 
 #else
 
@@ -142,8 +187,15 @@ static inline f32x16 f32x16_load_bf16(const uint16_t *p) {
     return (f32x16){_mm256_castsi256_ps(_mm256_slli_epi32(lo, 16)),
                     _mm256_castsi256_ps(_mm256_slli_epi32(hi, 16))};
 }
-static inline __m256 f32x16_low(f32x16 a) { return a.lo; }
-static inline __m256 f32x16_high(f32x16 a) { return a.hi; }
+static inline f32x16 f32x16_join(__m256 low, __m256 high) {
+    return (f32x16){low, high};
+}
+static inline __m256 f32x16_low(f32x16 a) {
+    return a.lo;
+}
+static inline __m256 f32x16_high(f32x16 a) {
+    return a.hi;
+}
 
 #endif
 
@@ -155,6 +207,24 @@ static inline float f32x16_sum(f32x16 a) {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
+/* The sums of the lanes of four vectors, each by the tree of f32x16_sum and so with its bits, at
+ * half the cost: the four share every step of the tree. */
+static inline __m128 f32x16_sum4(f32x16 a, f32x16 b, f32x16 c, f32x16 d) {
+    __m256 a8 = _mm256_add_ps(f32x16_low(a), f32x16_high(a));
+    __m256 b8 = _mm256_add_ps(f32x16_low(b), f32x16_high(b));
+    __m256 c8 = _mm256_add_ps(f32x16_low(c), f32x16_high(c));
+    __m256 d8 = _mm256_add_ps(f32x16_low(d), f32x16_high(d));
+    __m256 ab =
+        _mm256_add_ps(_mm256_permute2f128_ps(a8, b8, 0x20), _mm256_permute2f128_ps(a8, b8, 0x31));
+    __m256 cd =
+        _mm256_add_ps(_mm256_permute2f128_ps(c8, d8, 0x20), _mm256_permute2f128_ps(c8, d8, 0x31));
+    /* a0 a1 c0 c1 | b0 b1 d0 d1: what is left of each are two lanes. */
+    __m256 two = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    __m256 one = _mm256_add_ps(two, _mm256_movehdup_ps(two));
+    return _mm_unpacklo_ps(_mm_permute_ps(_mm256_castps256_ps128(one), 0x08),
+                           _mm_permute_ps(_mm256_extractf128_ps(one, 1), 0x08));
+}
+
 /* The largest lane. */
 static inline float f32x16_max_lane(f32x16 a) {
     __m256 eight = _mm256_max_ps(f32x16_low(a), f32x16_high(a));
@@ -163,23 +233,61 @@ static inline float f32x16_max_lane(f32x16 a) {
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-/* e^x, relative error below 2e-7. x is clamped to [-104, 89]: below it gives 0, above infinity;
- * NaN stays NaN.
+/* Sixteen pairs that follow each other: the first and the second of each. */
+static inline void f32x16_load_pairs(const float *p, f32x16 *first, f32x16 *second) {
+    __m256 odd[2], even[2];
+    for (int half = 0; half < 2; half++) {
+        __m256 a = _mm256_loadu_ps(p + 16 * half), b = _mm256_loadu_ps(p + 16 * half + 8);
+        __m256d e = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+        __m256d o = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd));
+        even[half] = _mm256_castpd_ps(_mm256_permute4x64_pd(e, 0xd8));
+        odd[half] = _mm256_castpd_ps(_mm256_permute4x64_pd(o, 0xd8));
+    }
+    *first = f32x16_join(even[0], even[1]);
+    *second = f32x16_join(odd[0], odd[1]);
+}
+
+/* Sixteen quadruples that follow each other: out[j] is the j-th of each. */
+static inline void f32x16_load_quads(const float *p, f32x16 out[4]) {
+    __m256 part[4][2];
+    for (int half = 0; half < 2; half++) {
+        const float *q = p + 32 * half;
+        __m256 row[4]; /* quadruples i and i + 4 */
+        for (int i = 0; i < 4; i++)
+            row[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(q + 4 * i)),
+                                          _mm_loadu_ps(q + 4 * i + 16), 1);
+        __m256 low01 = _mm256_unpacklo_ps(row[0], row[1]);
+        __m256 low23 = _mm256_unpacklo_ps(row[2], row[3]);
+        __m256 high01 = _mm256_unpackhi_ps(row[0], row[1]);
+        __m256 high23 = _mm256_unpackhi_ps(row[2], row[3]);
+        part[0][half] = _mm256_shuffle_ps(low01, low23, 0x44);
+        part[1][half] = _mm256_shuffle_ps(low01, low23, 0xee);
+        part[2][half] = _mm256_shuffle_ps(high01, high23, 0x44);
+        part[3][half] = _mm256_shuffle_ps(high01, high23, 0xee);
+    }
+    for (int j = 0; j < 4; j++)
+        out[j] = f32x16_join(part[j][0], part[j][1]);
+}
+
+/* e^x, relative error below 8e-8 where the result is normal (all floats were tried; neighbours may
+ * fall by one unit in the last place, no more). x is clamped
+ * to [-104, 89]: below it gives 0, above infinity; NaN stays NaN.
  *
- * x = n ln2 + r with |r| <= ln2/2; e^r by a polynomial of degree 6 (minimax for the interval; the
- * Taylor series of that degree errs by 1.2e-7), then two multiplications by powers of two, so that
- * subnormal results come out right. Method: Cody & Waite 1980, "Software Manual for the Elementary
- * Functions"; ln2 in two parts so that the subtraction is exact. */
+ * x = n ln2 + r with |r| <= ln2/2; e^r = 1 + r + r^2 q(r), where q is the polynomial of degree 4
+ * with float coefficients whose relative error in e^r is least (3.3e-9; the Taylor series of that
+ * degree errs by 1.2e-7); then two multiplications by powers of two, so that subnormal results
+ * come out right. Method: Cody & Waite 1980, "Software Manual for the Elementary Functions"; ln2
+ * in two parts so that the subtraction is exact. Coefficients: Remez exchange. */
 static inline f32x16 f32x16_exp(f32x16 x) {
     x = f32x16_min(f32x16_set1(89.0f), f32x16_max(f32x16_set1(-104.0f), x));
     f32x16 n = f32x16_round(f32x16_mul(x, f32x16_set1(0x1.715476p+0f)));
     f32x16 r = f32x16_fma(n, f32x16_set1(-0x1.62e400p-1f), x);
     r = f32x16_fma(n, f32x16_set1(-0x1.7f7d1cp-20f), r);
-    f32x16 p = f32x16_set1(0x1.6c16c2p-10f);                  /* 1/720 */
-    p = f32x16_fma(p, r, f32x16_set1(0x1.111112p-7f));        /* 1/120 */
-    p = f32x16_fma(p, r, f32x16_set1(0x1.555556p-5f));        /* 1/24 */
-    p = f32x16_fma(p, r, f32x16_set1(0x1.555556p-3f));        /* 1/6 */
-    p = f32x16_fma(p, r, f32x16_set1(0.5f));
+    f32x16 p = f32x16_set1(0x1.6ac370p-10f);
+    p = f32x16_fma(p, r, f32x16_set1(0x1.123da6p-7f));
+    p = f32x16_fma(p, r, f32x16_set1(0x1.555858p-5f));
+    p = f32x16_fma(p, r, f32x16_set1(0x1.55548cp-3f));
+    p = f32x16_fma(p, r, f32x16_set1(0x1.fffffcp-2f));
     p = f32x16_fma(p, r, f32x16_set1(1.0f));
     p = f32x16_fma(p, r, f32x16_set1(1.0f));
     i32x16 whole = f32x16_to_i32(n);
