@@ -19,14 +19,15 @@
 #include "tensor/ksplit.h"
 #include "tensor/tensor.h"
 
-#define EXPERT_BUCKETS 64
+#define EXPERT_BUCKETS   64
+#define EXPERT_TOP_K_MAX 32 /* models of the family choose 8 or 10 */
 
 struct experts_args {
-    float *y;                   /* [n_tokens, d_model] */
-    const struct activation *x; /* [n_tokens, d_model], quantised */
-    const uint32_t *ids;        /* [n_tokens, top_k], rising per token (router.h) */
-    const float *weights;       /* [n_tokens, top_k] */
-    uint32_t top_k;
+    float *y;                                /* [n_tokens, d_model] */
+    const struct activation *x;              /* [n_tokens, d_model], quantised */
+    const uint32_t *ids;                     /* [n_tokens, top_k], rising per token (router.h) */
+    const float *weights;                    /* [n_tokens, top_k] */
+    uint32_t top_k;                          /* 1..EXPERT_TOP_K_MAX */
     const struct expert_matrices *gate, *up; /* [n_experts, d_ff, d_model] */
     const struct expert_matrices *down;      /* [n_experts, d_model, d_ff] */
     const struct ksplit *whole;              /* of d_model columns, one part */
