@@ -47,9 +47,9 @@ static enum status check_options(struct engine_options *o, struct error *err) {
     if (o->n_seqs == 0)
         o->n_seqs = 1;
     if (o->n_step_tokens == 0)
-        o->n_step_tokens = 512;
+        o->n_step_tokens = ENGINE_STEP_TOKENS_DEFAULT;
     if (o->n_logit_rows == 0)
-        o->n_logit_rows = 8;
+        o->n_logit_rows = ENGINE_LOGIT_ROWS_DEFAULT;
     if (o->n_seqs > ENGINE_SEQS_MAX)
         return error_set(err, ERR_LIMIT, "%u sequences at once; at most %u are possible", o->n_seqs,
                          ENGINE_SEQS_MAX);
@@ -209,6 +209,14 @@ uint32_t engine_ctx_size(const struct engine *e) {
 
 uint32_t engine_n_step_tokens(const struct engine *e) {
     return e->options.n_step_tokens;
+}
+
+struct traffic engine_traffic(const struct engine *e) {
+    return e->forward.traffic;
+}
+
+struct thread_pool *engine_pool(struct engine *e) {
+    return e->pool;
 }
 
 enum status engine_seq_open(struct engine *e, uint32_t *seq, struct error *err) {

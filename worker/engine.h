@@ -16,14 +16,20 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/thread_pool.h"
 #include "model/hparams.h"
 #include "model/weights.h"
 #include "plan/memory_plan.h"
 #include "tensor/dtype.h"
-#include "worker/forward/tap.h"
+#include "worker/forward/observe.h"
 
 #define ENGINE_SEQS_MAX        4096
 #define ENGINE_STEP_TOKENS_MAX 16384
+
+/* What 0 means in the options. 512 tokens are enough for each expert of the family to see several
+ * of them; 8 rows of logits keep even a vocabulary of 248,320 below 8 MB. */
+#define ENGINE_STEP_TOKENS_DEFAULT 512
+#define ENGINE_LOGIT_ROWS_DEFAULT  8
 
 struct engine; /* opaque: owns threads and memory */
 
@@ -35,8 +41,8 @@ struct engine_options {
     uint32_t n_threads;            /* 0: one per core */
     uint32_t ctx_size;             /* tokens per sequence; 0: the model's */
     uint32_t n_seqs;               /* sequences at once; 0: 1 */
-    uint32_t n_step_tokens;        /* tokens per step at most; 0: 512 */
-    uint32_t n_logit_rows;         /* rows of logits held at once; 0: 8 */
+    uint32_t n_step_tokens;        /* tokens per step at most; 0: the default */
+    uint32_t n_logit_rows;         /* rows of logits held at once; 0: the default */
     bool kv_dtype_auto;            /* F32 for the reference kernels, F16 otherwise */
     enum dtype kv_dtype;           /* F32, F16 or BF16, unless auto */
     uint64_t tables_bytes;         /* tokenizer and the like, for the plan */
@@ -53,6 +59,12 @@ const char *engine_kernels(const struct engine *engine); /* "avx512" */
 uint32_t engine_n_threads(const struct engine *engine);
 uint32_t engine_ctx_size(const struct engine *engine);
 uint32_t engine_n_step_tokens(const struct engine *engine);
+
+/* What the steps have read since open. */
+struct traffic engine_traffic(const struct engine *engine);
+
+/* The threads of the engine, for measurements between steps. */
+struct thread_pool *engine_pool(struct engine *engine);
 
 /* A new, empty sequence. ERR_LIMIT: n_seqs are open already. */
 enum status engine_seq_open(struct engine *engine, uint32_t *seq, struct error *err);

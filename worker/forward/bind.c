@@ -162,6 +162,25 @@ static enum status bind_ffn(const struct binder *b, struct bound_ffn *out,
     return bind_parts(b, &out->down, &w->down, ffn_units(b->hp->d_ff), "ffn_down");
 }
 
+static uint64_t linear_bytes(const struct linear *linear) {
+    return linear->w.d_out * linear->w.row_bytes; /* 0 if unbound */
+}
+
+static uint64_t dense_bytes(const struct bound_layer *layer) {
+    const struct bound_attention *a = &layer->attention;
+    const struct bound_gdn *g = &layer->gdn;
+    const struct bound_ffn *f = &layer->ffn;
+    const struct linear *all[] = {&a->q,         &a->k,           &a->v,          &a->output,
+                                  &g->qkv,       &g->z,           &g->qkvz,       &g->alpha,
+                                  &g->beta,      &g->ba,          &g->out,        &f->gate,
+                                  &f->up,        &f->down,        &f->router,     &f->gate_shared,
+                                  &f->up_shared, &f->down_shared, &f->shared_gate};
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        bytes += linear_bytes(all[i]);
+    return bytes;
+}
+
 static enum status bind_layer(const struct binder *b, struct bound_layer *out,
                               const struct layer_weights *w, uint32_t mixer_idx) {
     out->mixer = w->mixer;
@@ -171,7 +190,9 @@ static enum status bind_layer(const struct binder *b, struct bound_layer *out,
         TRY(bind_attention(b, &out->attention, &w->attention, mixer_idx));
     else
         TRY(bind_gdn(b, &out->gdn, &w->gdn, mixer_idx));
-    return bind_ffn(b, &out->ffn, &w->ffn);
+    TRY(bind_ffn(b, &out->ffn, &w->ffn));
+    out->dense_bytes = dense_bytes(out);
+    return OK;
 }
 
 static enum status bind_mtp(const struct binder *b, struct forward *f,

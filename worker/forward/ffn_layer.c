@@ -18,6 +18,21 @@ static void dense(struct forward *f, const struct bound_ffn *w, const struct act
     forward_add(f, x, mix, (uint64_t)f->n_tokens * hp->d_model);
 }
 
+/* Bytes of the experts that at least one token of the step chose. */
+static uint64_t chosen_bytes(const struct forward *f, const struct bound_ffn *w,
+                             const uint32_t *ids) {
+    uint64_t seen[ROUTER_EXPERTS_MAX / 64] = {0};
+    uint64_t n_chosen = 0;
+    for (size_t i = 0; i < (size_t)f->n_tokens * f->hp->top_k; i++) {
+        uint64_t bit = (uint64_t)1 << ids[i] % 64;
+        n_chosen += !(seen[ids[i] / 64] & bit);
+        seen[ids[i] / 64] |= bit;
+    }
+    return n_chosen *
+           (w->gate_exps.d_out * w->gate_exps.row_bytes + w->up_exps.d_out * w->up_exps.row_bytes +
+            w->down_exps.d_out * w->down_exps.row_bytes);
+}
+
 static void routed(struct forward *f, const struct bound_ffn *w, const struct activation *in) {
     const struct hparams *hp = f->hp;
     const struct activation_plan *at = &f->plan;
@@ -31,6 +46,7 @@ static void routed(struct forward *f, const struct bound_ffn *w, const struct ac
                                                      .n_tokens = f->n_tokens,
                                                      .n_experts = hp->n_experts,
                                                      .top_k = hp->top_k});
+    f->traffic.weight_bytes += chosen_bytes(f, w, ids);
     f->kernels->experts(
         f->ctx, &(struct experts_args){
                     .y = forward_floats(f, at->mix),

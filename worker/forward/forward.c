@@ -42,11 +42,26 @@ static void norm(struct forward *f, float *out, const float *x, const float *w) 
                                                        .eps = f->hp->norm_eps});
 }
 
+/* Positions whose keys and values the rows of this step read, one row after the other. */
+static uint64_t step_positions(const struct forward *f) {
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < f->n_seqs; i++) {
+        uint64_t rows = f->seqs[i].n_rows, begin = f->seqs[i].pos_begin;
+        n += rows * begin + rows * (rows + 1) / 2;
+    }
+    return n;
+}
+
 static void run_layer(struct forward *f, const struct bound_layer *layer, float *x) {
-    if (layer->mixer == MIXER_ATTENTION)
+    f->traffic.weight_bytes += layer->dense_bytes;
+    if (layer->mixer == MIXER_ATTENTION) {
         forward_attention_layer(f, layer, x);
-    else
+        f->traffic.kv_bytes +=
+            step_positions(f) * (f->kv->page_bytes / f->kv->options.n_layers / KV_PAGE_TOKENS);
+    } else {
         forward_gdn_layer(f, layer, x);
+        f->traffic.state_bytes += 2 * sizeof(float) * f->states->layer_floats * f->n_seqs;
+    }
     forward_ffn_layer(f, layer, x);
 }
 
@@ -135,5 +150,6 @@ float *forward_head(struct forward *f, const float *states, const uint32_t *rows
                            .d = d};
     f->kernels->activation_quantise(f->ctx, &a);
     forward_linear(f, &f->head, &a, logits, f->hp->n_vocab);
+    f->traffic.weight_bytes += f->head.w.d_out * f->head.w.row_bytes;
     return logits;
 }

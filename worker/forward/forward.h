@@ -22,7 +22,7 @@
 #include "tensor/ksplit.h"
 #include "worker/cache/kv_cache.h"
 #include "worker/cache/state_cache.h"
-#include "worker/forward/tap.h"
+#include "worker/forward/observe.h"
 
 /* A matrix with the split of its columns. */
 struct linear {
@@ -60,6 +60,7 @@ struct bound_ffn {
 
 struct bound_layer {
     enum mixer mixer;
+    uint64_t dense_bytes; /* of the matrices that every step reads whole */
     const float *attn_norm, *ffn_norm;
     struct bound_attention attention;
     struct bound_gdn gdn;
@@ -99,6 +100,7 @@ struct forward {
     struct gdn_rows *gdn_rows;  /* [n_seqs_max] of the present layer */
     const struct forward_seq *seqs;
     uint32_t n_seqs, n_tokens; /* of the present step */
+    struct traffic traffic;    /* of all steps */
 };
 
 struct forward_options {

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Options to structs; the only place that knows where the demonstration model is installed. */
+#include "cli/session.h"
+
+#include "base/size.h"
+#include "kernels/kernels.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEMO_FILE "shoal-demo-q8_0.gguf"
+
+/* <prefix>/share/shoal/<file> beside <prefix>/bin/shoal. */
+static bool installed_path(struct text *path) {
+    char exe[4096];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe);
+    if (n <= 0 || (size_t)n == sizeof exe)
+        return false;
+    struct span dir = span_make(exe, (size_t)n);
+    for (int up = 0; up < 2; up++) {
+        while (dir.len > 0 && dir.data[dir.len - 1] != '/')
+            dir.len--;
+        if (dir.len > 0)
+            dir.len--;
+    }
+    text_clear(path);
+    text_add(path, dir);
+    text_add_str(path, "/share/shoal/" DEMO_FILE);
+    return access(text_str(path), R_OK) == 0;
+}
+
+enum status session_model_path(const struct cli *cli, const char *operand, struct text *path,
+                               struct error *err) {
+    const char *named = options_string(cli->options, OPT_MODEL);
+    if (operand && named)
+        return error_set(err, ERR_INPUT, "the model is named twice: '%s' and --model '%s'", operand,
+                         named);
+    if (operand || named) {
+        text_clear(path);
+        text_add_str(path, operand ? operand : named);
+        return OK;
+    }
+    if (installed_path(path))
+        return OK;
+    text_clear(path);
+    text_add_str(path, SHOAL_SOURCE_DEMO); /* a program that runs from its build tree */
+    if (access(text_str(path), R_OK) == 0)
+        return OK;
+    return error_set(err, ERR_IO,
+                     "no --model was given and the demonstration model is not installed (%s: %s)",
+                     SHOAL_SOURCE_DEMO, strerror(errno));
+}
+
+enum status session_open_model(struct cli *cli, const struct session_model_options *o,
+                               struct model *model, struct error *err) {
+    struct text path = {0};
+    enum status status = session_model_path(cli, o->operand, &path, err);
+    if (status == OK) {
+        struct model_options options = {
+            .path = text_str(&path), .with_weights = !o->text_only, .with_mtp = o->with_mtp};
+        status = model_open(model, &options, err);
+    }
+    text_free(&path);
+    if (status != OK)
+        return status;
+
+    if (option_belongs(OPT_CHAT_TEMPLATE, cli->options->command) &&
+        options_is_set(cli->options, OPT_CHAT_TEMPLATE)) {
+        const char *name = options_string(cli->options, OPT_CHAT_TEMPLATE);
+        if (name && chat_template_from_name(span_of(name), &model->chat_template))
+            model->chat_template_exact = true;
+    }
+    if (!model->chat_template_exact)
+        log_warn(&cli->log,
+                 "the chat template of this file is not one of those published; it is treated as "
+                 "%s (--chat-template overrides)",
+                 chat_template_name(model->chat_template));
+    return OK;
+}
+
+static uint32_t step_tokens(const struct cli *cli) {
+    int64_t batch = options_int(cli->options, OPT_BATCH_SIZE);
+    int64_t chunk = options_int(cli->options, OPT_UBATCH_SIZE);
+    if (batch == 0)
+        batch = chunk > ENGINE_STEP_TOKENS_DEFAULT ? chunk : ENGINE_STEP_TOKENS_DEFAULT;
+    return (uint32_t)batch;
+}
+
+/* Tokenizer, mapped headers and the small structs of the file. */
+static uint64_t tables_bytes(const struct model *model) {
+    uint64_t bytes = tokenizer_memory_bytes(model->tokenizer) + model->arena.bytes_used +
+                     model->gguf.arena.bytes_used;
+    for (uint32_t i = 0; i < model->gguf.n_parts; i++)
+        bytes += align_up(model->gguf.parts[i].header_bytes, 4096);
+    return bytes;
+}
+
+/* auto is DTYPE_N. */
+static enum dtype kv_dtype(const struct cli *cli) {
+    static const enum dtype choices[] = {DTYPE_N, DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+    return choices[options_choice(cli->options, OPT_KV_CACHE_DTYPE)];
+}
+
+enum status session_open_engine(const struct cli *cli, const struct model *model, uint32_t n_seqs,
+                                struct engine **engine, struct error *err) {
+    const struct options *o = cli->options;
+    enum dtype kv = kv_dtype(cli);
+    struct engine_options options = {.hp = &model->hp,
+                                     .weights = &model->weights,
+                                     .unused_ids = model->unused_ids,
+                                     .kernels = options_string(o, OPT_KERNELS),
+                                     .n_threads = (uint32_t)options_int(o, OPT_THREADS),
+                                     .ctx_size = (uint32_t)options_int(o, OPT_CTX_SIZE),
+                                     .n_seqs =
+                                         n_seqs ? n_seqs : (uint32_t)options_int(o, OPT_PARALLEL),
+                                     .n_step_tokens = step_tokens(cli),
+                                     .kv_dtype_auto = kv == DTYPE_N,
+                                     .kv_dtype = kv,
+                                     .tables_bytes = tables_bytes(model)};
+    if (!options.kernels)
+        options.kernels = "auto";
+    return engine_open(engine, &options, err);
+}
+
+void session_plan_memory(const struct cli *cli, const struct model *model, uint64_t weights_bytes,
+                         struct memory_plan_input *input, struct memory_plan *plan) {
+    const struct options *o = cli->options;
+    int64_t ctx = options_int(o, OPT_CTX_SIZE), n_seqs = options_int(o, OPT_PARALLEL);
+    int64_t n_threads = options_int(o, OPT_THREADS);
+    enum dtype kv = kv_dtype(cli);
+    const char *kernels = options_string(o, OPT_KERNELS);
+    if (kv == DTYPE_N)
+        kv = kernels && strcmp(kernels, "ref") == 0 ? DTYPE_F32 : DTYPE_F16;
+    *input = (struct memory_plan_input){.hp = &model->hp,
+                                        .weights_bytes = weights_bytes,
+                                        .tables_bytes = tables_bytes(model),
+                                        .ctx_size = ctx ? (uint32_t)ctx : model->hp.n_ctx_train,
+                                        .n_seqs = n_seqs ? (uint32_t)n_seqs : 1,
+                                        .n_step_tokens = step_tokens(cli),
+                                        .n_logit_rows = ENGINE_LOGIT_ROWS_DEFAULT,
+                                        .n_threads = n_threads ? (uint32_t)n_threads : cpu_count(),
+                                        .kv_dtype = kv,
+                                        .with_mtp = model->weights.mtp != NULL};
+    memory_plan_compute(plan, input);
+}

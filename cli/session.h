@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model and its engine, opened as the options ask: what every command that computes begins with.
+ *
+ * Without --model it is the demonstration model that is installed with the program. */
+#ifndef SHOAL_CLI_SESSION_H
+#define SHOAL_CLI_SESSION_H
+
+#include "base/text.h"
+#include "cli/command.h"
+#include "model/model.h"
+#include "worker/engine.h"
+
+/* The file that --model, or the operand of a command that takes one, names; else the demonstration
+ * model. ERR_IO: that one is not installed (the text says where it was looked for). */
+enum status session_model_path(const struct cli *cli, const char *operand, struct text *path,
+                               struct error *err);
+
+/* Opens the model and warns once if its chat template had to be guessed; --chat-template
+ * overrides it. `text_only`: the weights stay unbound. */
+struct session_model_options {
+    const char *operand; /* a model named without an option; NULL: none */
+    bool text_only;
+    bool with_mtp;
+};
+enum status session_open_model(struct cli *cli, const struct session_model_options *options,
+                               struct model *model, struct error *err);
+
+/* Opens the engine with threads, context, batch and kernels of the options. `n_seqs` 0: as
+ * --parallel says, else 1. */
+enum status session_open_engine(const struct cli *cli, const struct model *model, uint32_t n_seqs,
+                                struct engine **engine, struct error *err);
+
+/* The memory that session_open_engine would plan for, without opening anything (inspect). The
+ * input is filled too: context and sequences as they were decided. `weights_bytes`: of the bound
+ * tensors, for a model opened without its weights. */
+void session_plan_memory(const struct cli *cli, const struct model *model, uint64_t weights_bytes,
+                         struct memory_plan_input *input, struct memory_plan *plan);
+
+#endif

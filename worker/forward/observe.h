@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a step lets others see: its intermediate results, and what it read from memory. */
+#ifndef SHOAL_WORKER_FORWARD_OBSERVE_H
+#define SHOAL_WORKER_FORWARD_OBSERVE_H
+
+#include <stdint.h>
+
+/* One intermediate result, for dumps and comparisons with other implementations. */
+struct tap_event {
+    const char *name; /* "embedding", "layer 3 output", "final norm" */
+    const float *x;   /* [n_tokens, d]; a view for the call only */
+    uint32_t n_tokens, d;
+};
+typedef void activation_tap(void *user, const struct tap_event *event);
+
+/* Bytes read by the steps so far, by purpose. Activations are not counted, they stay in cache. */
+struct traffic {
+    uint64_t weight_bytes; /* each matrix once per step, experts if somebody chose them */
+    uint64_t state_bytes;  /* recurrent states, read and written */
+    uint64_t kv_bytes;     /* keys and values */
+};
+
+#endif
