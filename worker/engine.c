@@ -356,7 +356,8 @@ enum status engine_step(struct engine *e, const struct step *step, struct error 
     TRY(check_step(e, step, err));
     const int32_t *ids = gather_ids(e, step);
     place_rows(e, step);
-    forward_run(&e->forward, e->in_step, e->n_in_step, ids, step->tap, step->tap_user);
+    e->forward.observer = step->observer;
+    forward_run(&e->forward, e->in_step, e->n_in_step, ids);
     return hand_out(e, step, forward_final(&e->forward), err);
 }
 
@@ -370,6 +371,7 @@ enum status engine_mtp_step(struct engine *e, const struct step *step, struct er
             return error_set(err, ERR_INPUT, "token %" PRId32 " is outside the vocabulary of %u",
                              ids[row], e->options.hp->n_vocab);
     }
+    e->forward.observer = step->observer;
     forward_run_mtp(&e->forward, ids);
     return hand_out(e, step, forward_mtp_out(&e->forward), err);
 }

@@ -90,8 +90,7 @@ struct step {
     uint32_t n_rows;
     logits_sink *sink; /* may be NULL if no outputs are wanted */
     void *user;
-    activation_tap *tap; /* NULL: none */
-    void *tap_user;
+    const struct observer *observer; /* NULL: none */
 };
 
 /* ERR_LIMIT: more tokens than n_step_tokens, or a sequence would pass ctx_size (nothing was run);

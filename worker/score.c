@@ -111,7 +111,11 @@ static enum status run_mtp(struct scorer *s, struct error *err) {
     }
     struct step_rows rows = s->rows[0];
     rows.tokens = s->next_ids;
-    struct step step = {.rows = &rows, .n_rows = 1, .sink = take_mtp_logits, .user = s};
+    struct step step = {.rows = &rows,
+                        .n_rows = 1,
+                        .sink = take_mtp_logits,
+                        .user = s,
+                        .observer = s->options->observer};
     return engine_mtp_step(s->engine, &step, err);
 }
 
@@ -124,8 +128,7 @@ static enum status run_steps(struct scorer *s, struct error *err) {
                             .n_rows = s->n_rows,
                             .sink = take_logits,
                             .user = s,
-                            .tap = s->options->tap,
-                            .tap_user = s->options->user};
+                            .observer = s->options->observer};
         TRY(engine_step(s->engine, &step, err));
         bool reads =
             s->states[s->request_of_row[0]].n_read < s->requests[s->request_of_row[0]].n_ids;

@@ -37,10 +37,10 @@ struct score_options {
     uint32_t n_vocab;
     uint32_t chunk_tokens; /* of one sequence's prompt in a step; 0: as many as fit */
     score_logits_sink *logits;
-    activation_tap *tap; /* every stage of every step */
-    void *user;          /* of both */
-    int with_mtp;        /* also run the MTP block over the prompt of a single request with n_top
-                            of 1 or more; its logits go to mtp_logits */
+    void *user;                      /* of logits and mtp_logits */
+    const struct observer *observer; /* of every step; NULL: none */
+    int with_mtp; /* also run the MTP block over the prompt of a single request with n_top
+                     of 1 or more; its logits go to mtp_logits */
     score_logits_sink *mtp_logits;
 };
 

@@ -46,6 +46,12 @@ static void routed(struct forward *f, const struct bound_ffn *w, const struct ac
                                                      .n_tokens = f->n_tokens,
                                                      .n_experts = hp->n_experts,
                                                      .top_k = hp->top_k});
+    if (f->observer && f->observer->routing)
+        f->observer->routing(f->observer->user, &(struct routing_event){.layer = f->layer_idx,
+                                                                        .ids = ids,
+                                                                        .weights = weights,
+                                                                        .n_tokens = f->n_tokens,
+                                                                        .top_k = hp->top_k});
     f->traffic.weight_bytes += chosen_bytes(f, w, ids);
     f->kernels->experts(
         f->ctx, &(struct experts_args){

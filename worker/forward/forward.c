@@ -86,29 +86,30 @@ static void begin_step(struct forward *f, const struct forward_seq *seqs, uint32
     }
 }
 
-static void show(const struct forward *f, activation_tap *tap, void *user, const char *name,
-                 const float *x) {
-    if (tap)
-        tap(user, &(struct tap_event){
-                      .name = name, .x = x, .n_tokens = f->n_tokens, .d = f->hp->d_model});
+static void show(const struct forward *f, const char *name, const float *x) {
+    if (f->observer && f->observer->tap)
+        f->observer->tap(f->observer->user,
+                         &(struct tap_event){
+                             .name = name, .x = x, .n_tokens = f->n_tokens, .d = f->hp->d_model});
 }
 
 void forward_run(struct forward *f, const struct forward_seq *seqs, uint32_t n_seqs,
-                 const int32_t *ids, activation_tap *tap, void *tap_user) {
+                 const int32_t *ids) {
     float *x = forward_floats(f, f->plan.x), *final = forward_floats(f, f->plan.final);
     begin_step(f, seqs, n_seqs);
     f->kernels->embed(f->ctx,
                       &(struct embed_args){
                           .out = x, .table = &f->embedding, .ids = ids, .n_tokens = f->n_tokens});
-    show(f, tap, tap_user, "embedding", x);
+    show(f, "embedding", x);
     for (uint32_t i = 0; i < f->hp->n_layers; i++) {
+        f->layer_idx = i;
         run_layer(f, &f->layers[i], x);
         char name[32];
         snprintf(name, sizeof name, "layer %u output", i);
-        show(f, tap, tap_user, name, x);
+        show(f, name, x);
     }
     norm(f, final, x, f->output_norm);
-    show(f, tap, tap_user, "final norm", final);
+    show(f, "final norm", final);
 }
 
 void forward_run_mtp(struct forward *f, const int32_t *next_ids) {
@@ -127,6 +128,7 @@ void forward_run_mtp(struct forward *f, const int32_t *next_ids) {
     }
     struct activation both = forward_activation(f, in, n, 2 * d);
     forward_linear(f, &mtp->eh_proj, &both, x, d);
+    f->layer_idx = f->hp->n_layers;
     run_layer(f, &mtp->layer, x);
     norm(f, x, x, mtp->head_norm);
 }

@@ -99,8 +99,10 @@ struct forward {
     struct kv_rows *kv_rows;    /* [n_seqs_max] of the present step */
     struct gdn_rows *gdn_rows;  /* [n_seqs_max] of the present layer */
     const struct forward_seq *seqs;
-    uint32_t n_seqs, n_tokens; /* of the present step */
-    struct traffic traffic;    /* of all steps */
+    uint32_t n_seqs, n_tokens;       /* of the present step */
+    const struct observer *observer; /* of the present step; NULL: none */
+    uint32_t layer_idx;              /* the layer at work, for the observer */
+    struct traffic traffic;          /* of all steps */
 };
 
 struct forward_options {
@@ -120,10 +122,9 @@ enum status forward_bind(struct forward *f, const struct forward_options *option
                          struct arena *arena, struct error *err);
 
 /* The trunk over the tokens of `seqs` (ids in row order): the caches move on, and
- * forward_final(f) holds the final-normed state of every row. `tap` (may be NULL) sees the result
- * of each stage. */
+ * forward_final(f) holds the final-normed state of every row. */
 void forward_run(struct forward *f, const struct forward_seq *seqs, uint32_t n_seqs,
-                 const int32_t *ids, activation_tap *tap, void *tap_user);
+                 const int32_t *ids);
 
 /* The MTP block over the same rows; `next_ids[row]` follows the row's token. Reads forward_final
  * and leaves the block's own normed output at forward_mtp_out(f). */

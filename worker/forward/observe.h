@@ -13,6 +13,22 @@ struct tap_event {
 };
 typedef void activation_tap(void *user, const struct tap_event *event);
 
+/* The experts that the router chose in one layer of one step. A hook may write: the experts then
+ * compute what stands there (comparisons of two variants under one routing). */
+struct routing_event {
+    uint32_t layer; /* the MTP block counts as the layer after the last */
+    uint32_t *ids;  /* [n_tokens, top_k], rising per token */
+    float *weights; /* [n_tokens, top_k] */
+    uint32_t n_tokens, top_k;
+};
+typedef void routing_hook(void *user, const struct routing_event *event);
+
+struct observer {
+    activation_tap *tap;   /* NULL: not wanted */
+    routing_hook *routing; /* NULL: not wanted */
+    void *user;            /* of both */
+};
+
 /* Bytes read by the steps so far, by purpose. Activations are not counted, they stay in cache. */
 struct traffic {
     uint64_t weight_bytes; /* each matrix once per step, experts if somebody chose them */
