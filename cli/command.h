@@ -6,13 +6,13 @@
 #ifndef SHOAL_CLI_COMMAND_H
 #define SHOAL_CLI_COMMAND_H
 
-#include <stdbool.h>
-#include <stdio.h>
-
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+
+#include <stdbool.h>
+#include <stdio.h>
 
 enum exit_code { /* the contract with scripts and units */
                  CLI_OK = 0,
@@ -60,6 +60,8 @@ int command_help(struct cli *cli);
 /* The table, by enum command_id. */
 const struct command *command_row(enum command_id id);
 bool command_find(const char *name, enum command_id *out);
+/* ERR_INPUT: unknown command, with the nearest one that exists. */
+enum status command_unknown(const char *name, struct error *err);
 
 /* What was going on when an error came: the same code means different things to a script. */
 enum cli_phase {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of subcommands, and what their ends mean to a script. */
 #include "cli/command.h"
+#include "cli/spelling.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -171,6 +172,16 @@ bool command_find(const char *name, enum command_id *out) {
     return false;
 }
 
+enum status command_unknown(const char *name, struct error *err) {
+    struct spelling spelling = {.word = span_of(name)};
+    for (enum command_id id = 0; id < CMD_N; id++)
+        spelling_offer(&spelling, span_of(commands[id].name));
+    if (spelling.best.len)
+        return error_set(err, ERR_INPUT, "unknown command '%.60s', did you mean '%.*s'?", name,
+                         (int)spelling.best.len, spelling.best.data);
+    return error_set(err, ERR_INPUT, "unknown command '%.60s', see shoal help", name);
+}
+
 int cli_exit_code(enum cli_phase phase, enum status status) {
     if (status == OK)
         return CLI_OK;
@@ -193,8 +204,10 @@ int cli_fail(const struct cli *cli, enum cli_phase phase, const struct error *er
     int code = cli_exit_code(phase, err->status);
     if (code != CLI_INTERRUPTED)
         log_error(&cli->log, "%s", err->text);
+    bool is_help = cli->command == &commands[CMD_HELP];
     if (code == CLI_USAGE)
-        log_error(&cli->log, "see shoal %s --help", cli->command->name);
+        log_error(&cli->log, "see shoal %s%s", is_help ? "help" : cli->command->name,
+                  is_help ? "" : " --help");
     return code;
 }
 

@@ -2,12 +2,12 @@
 /* One pass over the lines; every error names file and line. */
 #include "cli/config_file.h"
 
-#include <ctype.h>
-#include <stdbool.h>
-
 #include "base/mapped_file.h"
 #include "base/text.h"
 #include "base/utf8.h"
+
+#include <ctype.h>
+#include <stdbool.h>
 
 struct parser {
     const struct config_source *source;

@@ -7,11 +7,11 @@
 #ifndef SHOAL_CLI_CONFIG_FILE_H
 #define SHOAL_CLI_CONFIG_FILE_H
 
-#include <stdint.h>
-
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/span.h"
+
+#include <stdint.h>
 
 #define CONFIG_FILE_BYTES_MAX (1u << 20)
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Config files to option values: which sections count for this command, and in which order. */
+#include "cli/config_file.h"
 #include "cli/option_value.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/config_file.h"
-
-/* Within one file [default] < [command] < [model "NAME"]; the user's file wins over the system's.
- */
+/* Within one file [default] < [command] < [model "NAME"]; the user's file wins over all of the
+ * system's. */
 enum section_level { LEVEL_DEFAULT, LEVEL_COMMAND, LEVEL_MODEL, LEVEL_N };
 
 static const char *lookup(void *user, const char *name) {
@@ -18,8 +17,7 @@ static const char *lookup(void *user, const char *name) {
 /* Whether [model "NAME"] speaks of the chosen model: its path, its file name, or that without
  * ".gguf". */
 static bool names_model(const struct options *options, const char *name) {
-    const char *path =
-        options->values[OPT_MODEL].n_items ? options_string(options, OPT_MODEL) : NULL;
+    const char *path = options_string(options, OPT_MODEL);
     if (!path || !name)
         return false;
     const char *slash = strrchr(path, '/');

@@ -163,7 +163,7 @@ static enum status read_operand(struct line *line, const char *argument, struct 
     struct options *options = line->options;
     if (!line->has_command) {
         if (!line->input->command_of(argument, &options->command))
-            return error_set(err, ERR_INPUT, "unknown command '%.60s', see shoal help", argument);
+            return line->input->command_unknown(argument, err);
         line->has_command = true;
         return OK;
     }
@@ -184,6 +184,7 @@ static enum status take_model_operand(struct options *options, struct error *err
     options->n_operands--;
     for (uint32_t i = at; i < options->n_operands; i++)
         options->operands[i] = options->operands[i + 1];
+    options->operands[options->n_operands] = NULL;
     return options_assign(options, OPT_MODEL, model, &source, err);
 }
 

@@ -3,10 +3,10 @@
  * origin, and a lower one never replaces a higher one. */
 #include "cli/options.h"
 
+#include "cli/option_value.h"
+
 #include <assert.h>
 #include <string.h>
-
-#include "cli/option_value.h"
 
 #define ORIGIN_LEVELS 16u
 

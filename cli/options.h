@@ -9,13 +9,13 @@
 #ifndef SHOAL_CLI_OPTIONS_H
 #define SHOAL_CLI_OPTIONS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/text.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #define OPTION_ITEMS_MAX    1024u /* values of one repeatable option */
 #define OPTION_OPERANDS_MAX 64u
@@ -107,6 +107,8 @@ enum option_id {
     OPT_BENCH_PARALLEL,
     OPT_REPETITIONS,
     OPT_WARMUP,
+    /* help */
+    OPT_MAN,
     OPT_N,
 };
 
@@ -185,7 +187,7 @@ struct option_value {
 struct options {
     enum command_id command;
     struct option_value values[OPT_N];
-    const char *operands[OPTION_OPERANDS_MAX]; /* views into argv, without the command */
+    const char *operands[OPTION_OPERANDS_MAX]; /* views into argv, without command and MODEL */
     uint32_t n_operands;
     const char *const *environment; /* "NAME=value", NULL-terminated; borrowed */
     struct arena arena;
@@ -199,6 +201,7 @@ struct options_input {
     char *const *argv;
     const char *const *environment;
     bool (*command_of)(const char *name, enum command_id *out);
+    enum status (*command_unknown)(const char *name, struct error *err); /* writes the error */
 };
 enum options_phase { PHASE_LINE, PHASE_ENVIRONMENT, PHASE_CONFIG };
 enum status options_read(struct options *options, const struct options_input *input,

@@ -8,12 +8,12 @@
 #ifndef SHOAL_CLI_PROGRESS_H
 #define SHOAL_CLI_PROGRESS_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/terminal.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 enum progress_unit { PROGRESS_BYTES, PROGRESS_ITEMS };
 

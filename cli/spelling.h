@@ -4,9 +4,9 @@
 #ifndef SHOAL_CLI_SPELLING_H
 #define SHOAL_CLI_SPELLING_H
 
-#include <stdint.h>
-
 #include "base/span.h"
+
+#include <stdint.h>
 
 #define SPELLING_WORD_MAX 48 /* longer words have no neighbours */
 

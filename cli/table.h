@@ -5,13 +5,13 @@
 #ifndef SHOAL_CLI_TABLE_H
 #define SHOAL_CLI_TABLE_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-
 #include "base/arena.h"
 #include "base/error.h"
 #include "cli/command.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 
 #define TABLE_COLUMNS_MAX 64
 

@@ -2,6 +2,8 @@
 /* Conventions: no-color.org, bixense.com/clicolors, and force-color.org. */
 #include "cli/terminal.h"
 
+#include "base/utf8.h"
+
 #include <langinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +11,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include <wchar.h>
-
-#include "base/utf8.h"
 
 #define COLUMNS_DEFAULT 80u
 #define COLUMNS_MIN     20u

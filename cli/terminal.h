@@ -4,10 +4,10 @@
 #ifndef SHOAL_CLI_TERMINAL_H
 #define SHOAL_CLI_TERMINAL_H
 
+#include "cli/options.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-#include "cli/options.h"
 
 struct terminal {
     bool in_is_tty, out_is_tty, err_is_tty;
