@@ -102,22 +102,23 @@ static enum dtype kv_dtype(const struct cli *cli) {
     return choices[options_choice(cli->options, OPT_KV_CACHE_DTYPE)];
 }
 
-enum status session_open_engine(const struct cli *cli, const struct model *model, uint32_t n_seqs,
-                                struct engine **engine, struct error *err) {
+enum status session_open_engine(const struct cli *cli, const struct model *model,
+                                const struct session_engine_options *wanted, struct engine **engine,
+                                struct error *err) {
     const struct options *o = cli->options;
     enum dtype kv = kv_dtype(cli);
-    struct engine_options options = {.hp = &model->hp,
-                                     .weights = &model->weights,
-                                     .unused_ids = model->unused_ids,
-                                     .kernels = options_string(o, OPT_KERNELS),
-                                     .n_threads = (uint32_t)options_int(o, OPT_THREADS),
-                                     .ctx_size = (uint32_t)options_int(o, OPT_CTX_SIZE),
-                                     .n_seqs =
-                                         n_seqs ? n_seqs : (uint32_t)options_int(o, OPT_PARALLEL),
-                                     .n_step_tokens = step_tokens(cli),
-                                     .kv_dtype_auto = kv == DTYPE_N,
-                                     .kv_dtype = kv,
-                                     .tables_bytes = tables_bytes(model)};
+    struct engine_options options = {
+        .hp = &model->hp,
+        .weights = &model->weights,
+        .unused_ids = model->unused_ids,
+        .kernels = options_string(o, OPT_KERNELS),
+        .n_threads = (uint32_t)options_int(o, OPT_THREADS),
+        .ctx_size = wanted->ctx_size ? wanted->ctx_size : (uint32_t)options_int(o, OPT_CTX_SIZE),
+        .n_seqs = wanted->n_seqs ? wanted->n_seqs : (uint32_t)options_int(o, OPT_PARALLEL),
+        .n_step_tokens = wanted->n_step_tokens ? wanted->n_step_tokens : step_tokens(cli),
+        .kv_dtype_auto = kv == DTYPE_N,
+        .kv_dtype = kv,
+        .tables_bytes = tables_bytes(model)};
     if (!options.kernels)
         options.kernels = "auto";
     return engine_open(engine, &options, err);

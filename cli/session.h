@@ -25,9 +25,13 @@ struct session_model_options {
 enum status session_open_model(struct cli *cli, const struct session_model_options *options,
                                struct model *model, struct error *err);
 
-/* Opens the engine with threads, context, batch and kernels of the options. `n_seqs` 0: as
- * --parallel says, else 1. */
-enum status session_open_engine(const struct cli *cli, const struct model *model, uint32_t n_seqs,
+/* Opens the engine with threads, context, batch and kernels of the options, except where the
+ * caller knows better (0: as the options say). */
+struct session_engine_options {
+    uint32_t n_seqs, n_step_tokens, ctx_size;
+};
+enum status session_open_engine(const struct cli *cli, const struct model *model,
+                                const struct session_engine_options *options,
                                 struct engine **engine, struct error *err);
 
 /* The memory that session_open_engine would plan for, without opening anything (inspect). The

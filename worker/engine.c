@@ -211,6 +211,10 @@ uint32_t engine_n_step_tokens(const struct engine *e) {
     return e->options.n_step_tokens;
 }
 
+enum dtype engine_kv_dtype(const struct engine *e) {
+    return e->options.kv_dtype;
+}
+
 struct traffic engine_traffic(const struct engine *e) {
     return e->forward.traffic;
 }

@@ -59,6 +59,7 @@ const char *engine_kernels(const struct engine *engine); /* "avx512" */
 uint32_t engine_n_threads(const struct engine *engine);
 uint32_t engine_ctx_size(const struct engine *engine);
 uint32_t engine_n_step_tokens(const struct engine *engine);
+enum dtype engine_kv_dtype(const struct engine *engine);
 
 /* What the steps have read since open. */
 struct traffic engine_traffic(const struct engine *engine);
