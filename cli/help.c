@@ -165,9 +165,7 @@ void help_config(FILE *to, const struct options *options) {
         options_origin_text(options, id, &origin);
         uint32_t n = options_n_items(options, id);
         for (uint32_t i = 0; i < (n ? n : 1); i++) {
-            const char *value = row->kind == OPTION_FLAG ? "off" : "";
-            if (n)
-                value = options_item(options, id, i);
+            const char *value = n ? options_item(options, id, i) : "";
             int width = fprintf(to, "%s = %s", row->name, value);
             fprintf(to, "%*s# %s\n", width < 39 ? 40 - width : 1, "", text_str(&origin));
         }

@@ -259,6 +259,10 @@ static const struct option rows[OPT_N] = {
     [OPT_WARMUP] = {
         .name = "warmup", .kind = OPTION_FLAG, .fallback = "on", .group = GROUP_COMMAND,
         .commands = BIT(CMD_BENCH), .help = "run each test once before the runs that count"},
+
+    [OPT_MAN] = {
+        .name = "man", .kind = OPTION_FLAG, .group = GROUP_COMMAND, .commands = BIT(CMD_HELP),
+        .traits = OPTION_RARE | OPTION_LINE_ONLY, .help = "print the man page's source"},
 };
 /* clang-format on */
 

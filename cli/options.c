@@ -64,8 +64,11 @@ static enum status read_defaults(struct options *options, struct error *err) {
     static const struct option_source source = {.origin = ORIGIN_DEFAULT};
     for (enum option_id id = 0; id < OPT_N; id++) {
         const struct option *row = option_row(id);
-        if (row->fallback && option_belongs(id, options->command))
-            TRY(options_assign(options, id, row->fallback, &source, err));
+        const char *fallback = row->fallback;
+        if (!fallback && row->kind == OPTION_FLAG && !row->writes)
+            fallback = "off";
+        if (fallback && option_belongs(id, options->command))
+            TRY(options_assign(options, id, fallback, &source, err));
     }
     return OK;
 }
