@@ -179,6 +179,11 @@ static const struct option rows[OPT_N] = {
         .name = "verify", .kind = OPTION_FLAG, .group = GROUP_COMMAND, .commands = BIT(CMD_INSPECT),
         .help = "check everything that can be checked without a prompt"},
 
+    [OPT_PRESET] = {
+        .name = "preset", .kind = OPTION_STRING, .metavar = "SIZE", .fallback = "tiny",
+        .group = GROUP_COMMAND, .commands = BIT(CMD_SYNTH),
+        .help = "tiny, 0.8b, 2b, 4b, 9b, 27b, 35b-a3b, 122b-a10b, 397b-a17b, next-80b-a3b, "
+                "30b-a3b"},
     [OPT_ARCH] = {
         .name = "arch", .kind = OPTION_CHOICE,
         .metavar = "auto|qwen35moe|qwen35|qwen3next|qwen3moe", .fallback = "auto",
