@@ -192,7 +192,7 @@ static const struct option rows[OPT_N] = {
     [OPT_RECIPE] = {
         .name = "recipe", .kind = OPTION_STRING, .metavar = "NAME", .fallback = "q4_k_m",
         .group = GROUP_COMMAND, .commands = BIT(CMD_SYNTH),
-        .help = "types of the tensors: f16, q8_0, q4_k_m, iq4_xs, ..."},
+        .help = "types of the tensors: f16, q8_0, q4_k_m, iq4_xs and others"},
     [OPT_SET] = {
         .name = "set", .kind = OPTION_STRING, .metavar = "KEY=VALUE", .group = GROUP_COMMAND,
         .commands = BIT(CMD_SYNTH), .traits = OPTION_REPEATS,
