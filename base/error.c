@@ -26,10 +26,16 @@ void error_wrap(struct error *err, const char *format, ...) {
     va_start(args, format);
     int n = vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    if (n < 0)
-        n = 0;
-    if ((size_t)n < sizeof err->text)
-        snprintf(err->text + n, sizeof err->text - (size_t)n, ": %s", inner);
+    /* Cut by hand: the compiler cannot know that cutting is what we want of snprintf here. */
+    size_t used = n < 0 ? 0 : (size_t)n, len = strnlen(inner, sizeof inner);
+    if (used + 2 >= sizeof err->text)
+        return;
+    memcpy(err->text + used, ": ", 2);
+    used += 2;
+    if (len > sizeof err->text - 1 - used)
+        len = sizeof err->text - 1 - used;
+    memcpy(err->text + used, inner, len);
+    err->text[used + len] = '\0';
 }
 
 const char *status_name(enum status status) {
