@@ -5,13 +5,21 @@
  *     out[i] *= sigmoid(gate[i])                                   if there is a gate
  * Query head h reads KV head floor(h / (n_heads / n_kv_heads)).
  *
- * The keys are cut into splits of ATTENTION_SPLIT positions at absolute places. Within a split
- * the weights are exp(s_j - m), m the largest score of the split, and sums go over j in order;
- * splits are merged in order:  m' = max(m, m_s);  acc = acc*exp(m - m') + acc_s*exp(m_s - m');
- * the same for the sum of weights. (Milakov & Gimelshein 2018, arXiv:1805.02867; Dao et al.
- * 2022, arXiv:2205.14135.) The context sets the number of splits, never their length, so prefill
- * and decode of one position give the same bits.
- * Tolerance: relative L2 1e-5 per head against attention_ref (which reads the same pages). */
+ * The keys are cut into splits of ATTENTION_SPLIT positions at absolute places; a row at `pos`
+ * sees pos + 1 of them. The fast variants compute, for each split of a query,
+ *     q . k_j   lane l of 16 sums the elements with i mod 16 = l in order, fused; then the lanes
+ *               are added by the tree of simd.h
+ *     m         the largest s_j
+ *     w_j       exp(s_j - m);  their sum: lane l adds those with j mod 16 = l in order, then tree
+ *     acc[i]    fma(w_j, v_j[i], acc[i]) over j in order, from 0
+ * and merge splits in order, the first one as it is, with m' = max(m, m_s), f = exp(m - m'),
+ * f_s = exp(m_s - m'):
+ *     acc = fma(acc_s, f_s, acc * f)                               the sum of weights likewise
+ * At last out = acc / sum. (Milakov & Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022,
+ * arXiv:2205.14135.) The context sets the number of splits, never their length, and a query's
+ * sums are its own, so prefill, chunks and decode of one position give the same bits.
+ * Tolerance: relative L2 1e-5 per head against attention_ref (which reads the same pages).
+ * Scratch: (n_heads / n_kv_heads) * (d_head + 260) * 4 + 64 * d_head + 256 bytes must fit. */
 #ifndef SHOAL_KERNELS_ATTENTION_ATTENTION_H
 #define SHOAL_KERNELS_ATTENTION_ATTENTION_H
 
@@ -36,8 +44,8 @@ struct kv_layer {
 /* Consecutive rows of a step that belong to one sequence. */
 struct kv_rows {
     const uint32_t *pages; /* page of positions 32i .. 32i+31, for all positions up to the last */
-    uint32_t row_begin, n_rows;
-    uint32_t pos_begin; /* position of the first row */
+    uint32_t row_begin, n_rows; /* at least one row */
+    uint32_t pos_begin;         /* position of the first row */
 };
 
 /* Stores the keys and values of the new tokens (rounded to kv.dtype, nearest even). */
@@ -53,12 +61,13 @@ kv_append_fn kv_append_ref;
 struct attention_args {
     float *out;     /* [n_tokens, n_heads, d_head] */
     const float *q; /* [n_tokens, n_heads, d_head] */
-    const float *gate; /* token t, head h at gate + t*gate_token_stride + h*gate_head_stride; NULL: none */
+    /* Token t, head h at gate + t*gate_token_stride + h*gate_head_stride; NULL: none. */
+    const float *gate;
     uint64_t gate_token_stride, gate_head_stride; /* in floats */
-    const struct kv_layer *kv; /* already holds the new tokens */
+    const struct kv_layer *kv;                    /* already holds the new tokens */
     const struct kv_rows *rows;
     uint32_t n_rows_entries;
-    uint32_t n_tokens, n_heads; /* n_heads a multiple of kv->n_kv_heads; d_head a multiple of 16 */
+    uint32_t n_tokens, n_heads; /* n_heads a multiple of n_kv_heads, d_head a multiple of 16 */
     float scale;
 };
 typedef void attention_fn(struct kernel_ctx *k, const struct attention_args *a);

@@ -13,8 +13,13 @@
  *   gdn_gate   y = norm_w * o / sqrt(mean(o^2) + eps) * silu(z)          per head of d_v
  *
  * The recurrence is computed token by token at every length: prefill, chunks and decode give the
- * same bits. Sums over d_k go in order of i; columns of S are independent. softplus(x) is x for
- * x > 20. Tolerance: relative L2 1e-5 against the references, over 256 tokens. */
+ * same bits. Columns of S are independent. softplus(x) is x for x > 20. The fast variants take
+ *     c      fused, tap 0 first
+ *     sums   of squares by 16 lanes and the tree of simd.h; over d_k in order of i, fused, from 0
+ *     e      beta * (v - decay * (S^T k)) on the S before the decay, the inner part fused: the same
+ *            by algebra, and S need not be written twice
+ *     S      fma(k_i, e, decay * S)
+ * Tolerance: relative L2 1e-5 against the references, over 256 tokens. */
 #ifndef SHOAL_KERNELS_GDN_GDN_H
 #define SHOAL_KERNELS_GDN_GDN_H
 
@@ -30,9 +35,9 @@ struct gdn_rows {
 };
 
 struct gdn_conv_args {
-    float *out;     /* [n_tokens, conv_dim], must not overlap u */
-    const float *u; /* [n_tokens, conv_dim] */
-    const float *w; /* [conv_dim, 4], tap 3 is the newest */
+    float *out;                  /* [n_tokens, conv_dim], must not overlap u */
+    const float *u;              /* [n_tokens, conv_dim] */
+    const float *w;              /* [conv_dim, 4], tap 3 is the newest */
     const struct gdn_rows *rows; /* cover all tokens in order */
     uint32_t n_rows_entries;
     uint32_t conv_dim; /* a multiple of 16 */
@@ -41,17 +46,19 @@ typedef void gdn_conv_fn(struct kernel_ctx *k, const struct gdn_conv_args *a);
 gdn_conv_fn gdn_conv_ref, gdn_conv_avx2, gdn_conv_avx512;
 
 enum gdn_head_order {
-    GDN_HEADS_TILED,   /* value head p uses key head p mod n_k_heads (GGUF of qwen35, qwen35moe) */
-    GDN_HEADS_GROUPED, /* value head n uses key head floor(n / (n_v_heads / n_k_heads)) (qwen3next) */
+    GDN_HEADS_TILED,   /* value head n uses key head n mod n_k_heads (GGUF of qwen35, qwen35moe) */
+    GDN_HEADS_GROUPED, /* value head n uses key head n / (n_v_heads / n_k_heads) (qwen3next) */
 };
 
 struct gdn_step_args {
-    float *o;       /* [n_tokens, n_v_heads, d_v] */
-    const float *c; /* [n_tokens, conv_dim] = q [n_k_heads, d_k] | k [n_k_heads, d_k] | v [n_v_heads, d_v] */
-    const float *a; /* token t, value head n at a + t*gate_token_stride + gate_index(n) */
-    const float *b; /* likewise */
+    float *o; /* [n_tokens, n_v_heads, d_v] */
+    /* [n_tokens, conv_dim] = q [n_k_heads, d_k] | k [n_k_heads, d_k] | v [n_v_heads, d_v] */
+    const float *c;
+    /* Token t, value head n at a + t*gate_token_stride + gate_index(n); b likewise.
+     * gate_index(n) = n / gate_group * gate_group_stride + n % gate_group */
+    const float *a, *b;
     uint64_t gate_token_stride; /* in floats */
-    uint32_t gate_group, gate_group_stride; /* gate_index(n) = n / gate_group * gate_group_stride + n % gate_group */
+    uint32_t gate_group, gate_group_stride;
     const float *a_coef;  /* [n_v_heads], negative: -exp(A_log) */
     const float *dt_bias; /* [n_v_heads] */
     const struct gdn_rows *rows;
@@ -63,10 +70,10 @@ typedef void gdn_step_fn(struct kernel_ctx *k, const struct gdn_step_args *a);
 gdn_step_fn gdn_step_ref, gdn_step_avx2, gdn_step_avx512;
 
 struct gdn_gate_args {
-    float *out;     /* [n_tokens, n_heads, d], may be o */
-    const float *o; /* [n_tokens, n_heads, d] */
-    const float *z; /* [n_tokens, n_heads, d] */
-    const float *w; /* [d] */
+    float *out;                    /* [n_tokens, n_heads, d], may be o */
+    const float *o;                /* [n_tokens, n_heads, d] */
+    const float *z;                /* [n_tokens, n_heads, d] */
+    const float *w;                /* [d] */
     uint32_t n_tokens, n_heads, d; /* d a multiple of 16 */
     float eps;
 };

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* rope.h for AVX-512: 16 lanes are one register. */
+#include "kernels/rope/rope.h"
+
+#include "kernels/rope/rope_simd.h"
+
+void rope_avx512(struct kernel_ctx *k, const struct rope_args *a) {
+    rope_simd(k, a);
+}
