@@ -102,7 +102,7 @@ static void pin_thread(pthread_t thread, uint32_t idx) {
     if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
         return;
     uint32_t nth = 0;
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (CPU_ISSET(cpu, &allowed) && nth++ == idx) {
             CPU_ZERO(&one);
             CPU_SET(cpu, &one);
