@@ -123,7 +123,7 @@ fi
 stage "threads"
 if build tsan all; then
     # Randomised addresses of newer kernels collide with the shadow memory of gcc 12's runtime.
-    as_is=env
+    as_is="env"
     setarch -R true 2>/dev/null && as_is="setarch -R"
     for test in build/tsan/tests/test_base_thread_pool build/tsan/tests/test_worker_*; do
         # shellcheck disable=SC2086 # a command and its option
