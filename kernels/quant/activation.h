@@ -5,9 +5,10 @@
  * each block:
  *     amax = max |x|;  scale = amax / 127;  q[i] = round_to_nearest_even(x[i] / scale)
  *     half_sum[h] = sum of q over the 16 elements of half h      (exact, for offsets and minima)
- * A block of zeros has scale 0 and q 0. The division is by multiplication with 127 / amax
- * (one rounding in the quotient, one in the product): the same bits in every variant.
- * A block with a NaN or infinity gets scale NaN, so that the result shows it.
+ * The division is by multiplication with 127 / amax (one rounding in the quotient, one in the
+ * product): the same bits in every variant. Where that quotient is infinite (amax below 3.8e-37)
+ * the block has scale 0 and q 0. A block with a NaN or infinity gets scale NaN and q 0, so that
+ * the result shows it.
  *
  * The reference products ignore the blocks; its activation_quantise does nothing. */
 #ifndef SHOAL_KERNELS_QUANT_ACTIVATION_H

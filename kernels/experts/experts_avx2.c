@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* experts.h for AVX2. */
+#include "kernels/experts/experts.h"
+
+#include "kernels/experts/experts_simd.h"
+
+void experts_avx2(struct kernel_ctx *k, const struct experts_args *a) {
+    experts_simd(k, a, matmul_panel_avx2);
+}

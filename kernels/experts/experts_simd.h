@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* experts.h for 16 lanes, in three phases with a meeting of all threads after each:
+ *
+ *   hidden    gate and up of 32 rows of an expert, SwiGLU, the 32 hidden values quantised
+ *   down      16 rows of an expert
+ *   combine   256 columns of a token
+ *
+ * The first two hand out (expert, rows) by a counter: experts have very different numbers of
+ * tokens, so fixed ranges would leave threads waiting. Which thread takes a piece does not show
+ * in the result. */
+#ifndef SHOAL_KERNELS_EXPERTS_EXPERTS_SIMD_H
+#define SHOAL_KERNELS_EXPERTS_EXPERTS_SIMD_H
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "kernels/device/parallel.h"
+#include "kernels/device/simd.h"
+#include "kernels/experts/combine.h"
+#include "kernels/experts/experts.h"
+#include "kernels/experts/order.h"
+#include "kernels/matmul/panel.h"
+#include "kernels/quant/activation_simd.h"
+
+#define HIDDEN_ROWS ACT_BLOCK /* two panels: what one block of the hidden vector needs */
+
+struct experts_job {
+    struct kernel_ctx *k;
+    const struct experts_args *a;
+    matmul_panel_fn *panel; /* this machine's */
+    struct expert_order order;
+    struct activation hidden; /* [n_pairs, d_ff] in gate_out and hidden_blocks */
+    _Atomic uint64_t next;    /* piece of the running phase */
+};
+
+/* The product of one expert for its pairs; rows of `y` are pairs. */
+static inline struct panel_args expert_panels(const struct experts_job *job, uint32_t expert,
+                                              const struct expert_matrices *w) {
+    const struct expert_order *order = &job->order;
+    return (struct panel_args){.y_stride = w->d_out,
+                               .w = expert_matrix(w, expert),
+                               .rows = order->pairs + order->begin[expert],
+                               .n_rows = order->begin[expert + 1] - order->begin[expert]};
+}
+
+/* The hidden values first .. first + 31 of the expert's pairs: SwiGLU over gate_out and up_out
+ * into gate_out, then their block. */
+static inline void hidden_finish(const struct experts_job *job, uint32_t expert, uint32_t first) {
+    const struct experts_args *a = job->a;
+    const struct expert_order *order = &job->order;
+    uint64_t d_ff = a->gate->d_out;
+    for (uint32_t j = order->begin[expert]; j < order->begin[expert + 1]; j++) {
+        uint64_t begin = order->pairs[j] * d_ff + first;
+        for (uint64_t i = begin; i < begin + HIDDEN_ROWS; i += 16) {
+            f32x16 gate = f32x16_silu(f32x16_load(a->gate_out + i));
+            f32x16_store(a->gate_out + i, f32x16_mul(gate, f32x16_load(a->up_out + i)));
+        }
+        activation_quantise_block(a->gate_out + begin, &a->hidden_blocks[begin / ACT_BLOCK]);
+    }
+}
+
+static inline void hidden_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
+    struct experts_job *job = arg;
+    const struct experts_args *a = job->a;
+    struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
+    uint32_t n_each = a->gate->d_out / HIDDEN_ROWS;
+    uint64_t n_pieces = (uint64_t)job->order.n_active * n_each;
+    (void)n_threads;
+    for (;;) {
+        uint64_t piece = atomic_fetch_add(&job->next, 1);
+        if (piece >= n_pieces)
+            return;
+        uint32_t expert = job->order.active[piece / n_each];
+        uint32_t panel = (uint32_t)(piece % n_each) * (HIDDEN_ROWS / PANEL_ROWS);
+        struct panel_args gate = expert_panels(job, expert, a->gate);
+        gate.x = a->x;
+        gate.y = a->gate_out;
+        gate.split = a->whole;
+        gate.rows_per_token = a->top_k;
+        struct panel_args up = gate;
+        up.w = expert_matrix(a->up, expert);
+        up.y = a->up_out;
+        for (uint32_t i = 0; i < HIDDEN_ROWS / PANEL_ROWS; i++) {
+            job->panel(&gate, panel + i, scratch);
+            job->panel(&up, panel + i, scratch);
+        }
+        hidden_finish(job, expert, panel * PANEL_ROWS);
+    }
+}
+
+static inline void down_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
+    struct experts_job *job = arg;
+    const struct experts_args *a = job->a;
+    struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
+    uint32_t n_each = panel_count(a->down->d_out);
+    uint64_t n_pieces = (uint64_t)job->order.n_active * n_each;
+    (void)n_threads;
+    for (;;) {
+        uint64_t piece = atomic_fetch_add(&job->next, 1);
+        if (piece >= n_pieces)
+            return;
+        struct panel_args down = expert_panels(job, job->order.active[piece / n_each], a->down);
+        down.x = &job->hidden;
+        down.y = a->down_out;
+        down.split = a->down_split;
+        down.rows_per_token = 1;
+        job->panel(&down, (uint32_t)(piece % n_each), scratch);
+    }
+}
+
+static inline void combine_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
+    const struct experts_job *job = arg;
+    combine_share(job->a, thread_idx, n_threads);
+}
+
+static inline void experts_simd(struct kernel_ctx *k, const struct experts_args *a,
+                                matmul_panel_fn *panel) {
+    assert(a->top_k >= 1 && a->top_k <= EXPERT_TOP_K_MAX);
+    assert(a->gate->d_out % HIDDEN_ROWS == 0 && a->down->d_in == a->gate->d_out);
+    struct experts_job job = {.k = k, .a = a, .panel = panel, .order = expert_order_build(a)};
+    job.hidden = (struct activation){.x = a->gate_out,
+                                     .blocks = a->hidden_blocks,
+                                     .n_tokens = job.order.n_pairs,
+                                     .d = a->gate->d_out};
+    thread_pool_run(k->pool, hidden_pieces, &job);
+    atomic_store(&job.next, 0);
+    thread_pool_run(k->pool, down_pieces, &job);
+    parallel_run(k, combine_pieces, &job, (uint64_t)job.order.n_pairs * a->down->d_out);
+}
+
+#endif

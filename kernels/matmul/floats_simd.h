@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One part of a panel with F32, F16 or BF16 weights. Lane l of 16 sums the columns with
+ * i mod 16 = l; a few rows meet a few tokens so that each load serves several products. */
+#ifndef SHOAL_KERNELS_MATMUL_FLOATS_SIMD_H
+#define SHOAL_KERNELS_MATMUL_FLOATS_SIMD_H
+
+#include <string.h>
+
+#include "kernels/device/simd.h"
+#include "kernels/matmul/panel.h"
+#include "kernels/matmul/tile_dot.h"
+
+/* Rows by tokens whose sums fit the registers: 16 of 32, or (two registers each) 8 of 16. */
+#define FLOAT_ROWS_MAX 4
+#if SIMD_AVX512
+#define FLOAT_ROWS   4
+#define FLOAT_TOKENS 4
+#else
+#define FLOAT_ROWS   2
+#define FLOAT_TOKENS 2
+#endif
+
+static ALWAYS_INLINE f32x16 load_weights(enum dtype dtype, const uint8_t *row, uint32_t column) {
+    if (dtype == DTYPE_F32)
+        return f32x16_load((const float *)(const void *)(row + 4 * (size_t)column));
+    const uint16_t *p = (const uint16_t *)(const void *)(row + 2 * (size_t)column);
+    return dtype == DTYPE_F16 ? f32x16_load_f16(p) : f32x16_load_bf16(p);
+}
+
+/* The columns column .. end - 1, fewer than 16, then zeros. */
+static ALWAYS_INLINE f32x16 load_weights_tail(enum dtype dtype, const uint8_t *row, uint32_t column,
+                                              uint32_t end) {
+    uint8_t padded[64] = {0};
+    size_t bytes = dtype == DTYPE_F32 ? 4 : 2;
+    memcpy(padded, row + column * bytes, (end - column) * bytes);
+    return load_weights(dtype, padded, 0);
+}
+
+static ALWAYS_INLINE f32x16 load_tail(const float *x, uint32_t column, uint32_t end) {
+    float padded[16] = {0};
+    memcpy(padded, x + column, (end - column) * sizeof *x);
+    return f32x16_load(padded);
+}
+
+/* The rows and tokens of one register block. */
+struct float_block {
+    const uint8_t *w[FLOAT_ROWS_MAX];
+    const float *x[FLOAT_TOKENS];
+};
+
+static ALWAYS_INLINE void float_block_run(const struct float_block *b, enum dtype dtype,
+                                          const struct krun run, unsigned n_rows, unsigned n_tokens,
+                                          f32x16 sum[FLOAT_ROWS_MAX * FLOAT_TOKENS]) {
+    f32x16 x[FLOAT_TOKENS];
+    uint32_t i = run.begin;
+    for (; i + 16 <= run.end; i += 16) {
+        for (unsigned t = 0; t < n_tokens; t++)
+            x[t] = f32x16_load(b->x[t] + i);
+        for (unsigned r = 0; r < n_rows; r++) {
+            f32x16 w = load_weights(dtype, b->w[r], i);
+            for (unsigned t = 0; t < n_tokens; t++)
+                sum[r * n_tokens + t] = f32x16_fma(w, x[t], sum[r * n_tokens + t]);
+        }
+    }
+    if (i == run.end)
+        return;
+    for (unsigned t = 0; t < n_tokens; t++)
+        x[t] = load_tail(b->x[t], i, run.end);
+    for (unsigned r = 0; r < n_rows; r++) {
+        f32x16 w = load_weights_tail(dtype, b->w[r], i, run.end);
+        for (unsigned t = 0; t < n_tokens; t++)
+            sum[r * n_tokens + t] = f32x16_fma(w, x[t], sum[r * n_tokens + t]);
+    }
+}
+
+/* out[token][row] for n_rows rows from `first_row` of the panel and n_tokens tokens. */
+static ALWAYS_INLINE void float_block_part(const struct float_block *b, enum dtype dtype,
+                                           const struct ksplit *split, uint32_t part,
+                                           unsigned n_rows, unsigned n_tokens, uint32_t first_row,
+                                           float (*out)[PANEL_ROWS]) {
+    f32x16 sum[FLOAT_ROWS_MAX * FLOAT_TOKENS];
+    for (unsigned i = 0; i < n_rows * n_tokens; i++)
+        sum[i] = f32x16_zero();
+    for (uint32_t r = split->part_begin[part]; r < split->part_begin[part + 1]; r++)
+        float_block_run(b, dtype, split->runs[r], n_rows, n_tokens, sum);
+    for (unsigned r = 0; r < n_rows; r++) {
+        for (unsigned t = 0; t < n_tokens; t++)
+            out[t][first_row + r] = f32x16_sum(sum[r * n_tokens + t]);
+    }
+}
+
+/* scratch->parts[part][token][row] for the pass's tokens; rows the matrix lacks repeat its last. */
+static ALWAYS_INLINE void float_part_of(enum dtype dtype, const struct matrix *w,
+                                        const struct ksplit *split, uint32_t part, uint32_t panel,
+                                        uint32_t n_tokens, struct panel_scratch *scratch) {
+    struct float_block b;
+    uint32_t t = 0;
+    while (t < n_tokens) {
+        bool full = n_tokens - t >= FLOAT_TOKENS;
+        unsigned n = full ? FLOAT_TOKENS : 1;
+        unsigned n_rows = full ? FLOAT_ROWS : FLOAT_ROWS_MAX;
+        for (unsigned j = 0; j < n; j++)
+            b.x[j] = scratch->x[t + j];
+        for (uint32_t first = 0; first < PANEL_ROWS; first += n_rows) {
+            for (unsigned r = 0; r < n_rows; r++) {
+                uint32_t row = panel * PANEL_ROWS + first + r;
+                row = row < w->d_out ? row : w->d_out - 1;
+                b.w[r] = (const uint8_t *)w->data + (size_t)row * w->row_bytes;
+            }
+            float(*out)[PANEL_ROWS] = &scratch->parts[part][t];
+            if (full)
+                float_block_part(&b, dtype, split, part, FLOAT_ROWS, FLOAT_TOKENS, first, out);
+            else
+                float_block_part(&b, dtype, split, part, FLOAT_ROWS_MAX, 1, first, out);
+        }
+        t += n;
+    }
+}
+
+static void float_part(const struct matrix *w, const struct ksplit *split, uint32_t part,
+                       uint32_t panel, uint32_t n_tokens, struct panel_scratch *scratch) {
+    if (w->dtype == DTYPE_F32)
+        float_part_of(DTYPE_F32, w, split, part, panel, n_tokens, scratch);
+    else if (w->dtype == DTYPE_F16)
+        float_part_of(DTYPE_F16, w, split, part, panel, n_tokens, scratch);
+    else
+        float_part_of(DTYPE_BF16, w, split, part, panel, n_tokens, scratch);
+}
+
+#endif

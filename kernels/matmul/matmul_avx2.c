@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* matmul.h for AVX2, and the panels that experts_avx2.c uses too. */
+#include "kernels/matmul/matmul.h"
+
+#include "kernels/matmul/matmul_simd.h"
+
+void matmul_panel_avx2(const struct panel_args *a, uint32_t panel, struct panel_scratch *scratch) {
+    matmul_panel_simd(a, panel, scratch);
+}
+
+void matmul_avx2(struct kernel_ctx *k, const struct matmul_args *a) {
+    matmul_simd(k, a);
+}

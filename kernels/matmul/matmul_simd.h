@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The loop over passes and parts of a panel, and matmul over all panels. */
+#ifndef SHOAL_KERNELS_MATMUL_MATMUL_SIMD_H
+#define SHOAL_KERNELS_MATMUL_MATMUL_SIMD_H
+
+#include <assert.h>
+
+#include "kernels/matmul/floats_simd.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/quantised_simd.h"
+
+_Static_assert(sizeof(struct panel_scratch) <= KERNEL_SCRATCH_BYTES, "scratch of a panel");
+
+/* Adds the parts by the tree (ksplit.h), 16 rows of all tokens at a time; NULL marks an empty
+ * part. Returns where the sums are. */
+static float (*panel_combine(struct panel_scratch *scratch, const struct ksplit *split,
+                             uint32_t n_tokens))[PANEL_ROWS] {
+    float(*sum[KSPLIT_PARTS])[PANEL_ROWS] = {0};
+    for (uint32_t p = 0; p < split->n_parts; p++)
+        sum[p] = ksplit_part_empty(split, p) ? NULL : scratch->parts[p];
+    for (uint32_t n = split->n_parts / 2; n >= 1; n /= 2) {
+        for (uint32_t p = 0; p < n; p++) {
+            float(*left)[PANEL_ROWS] = sum[2 * p], (*right)[PANEL_ROWS] = sum[2 * p + 1];
+            for (uint32_t t = 0; left && right && t < n_tokens; t++)
+                f32x16_store(left[t], f32x16_add(f32x16_load(left[t]), f32x16_load(right[t])));
+            sum[p] = left ? left : right;
+        }
+    }
+    return sum[0];
+}
+
+static inline uint32_t panel_y_row(const struct panel_args *a, uint32_t i) {
+    return a->rows ? a->rows[i] : i;
+}
+
+/* The rows first .. first + n - 1 of the list, n at most PANEL_TOKENS. */
+static void panel_pass(const struct panel_args *a, uint32_t panel, uint32_t first, uint32_t n,
+                       struct panel_scratch *scratch) {
+    bool quantised = dtype_is_quantised(a->w.dtype);
+    uint64_t d = a->w.d_in;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t token = panel_y_row(a, first + i) / a->rows_per_token;
+        if (quantised)
+            scratch->x[i] = a->x->blocks + token * (d / ACT_BLOCK);
+        else
+            scratch->x[i] = a->x->x + token * d;
+    }
+    for (uint32_t p = 0; p < a->split->n_parts; p++) {
+        if (ksplit_part_empty(a->split, p))
+            continue;
+        if (quantised)
+            quantised_part(&a->w, a->split, p, panel, n, scratch);
+        else
+            float_part(&a->w, a->split, p, panel, n, scratch);
+    }
+    float(*sum)[PANEL_ROWS] = panel_combine(scratch, a->split, n);
+    uint32_t left = a->w.d_out - panel * PANEL_ROWS;
+    uint32_t n_rows = left < PANEL_ROWS ? left : PANEL_ROWS;
+    for (uint32_t i = 0; i < n; i++) {
+        float *y = a->y + panel_y_row(a, first + i) * a->y_stride + panel * PANEL_ROWS;
+        memcpy(y, sum[i], n_rows * sizeof *y);
+    }
+}
+
+static void matmul_panel_simd(const struct panel_args *a, uint32_t panel,
+                              struct panel_scratch *scratch) {
+    for (uint32_t first = 0; first < a->n_rows; first += PANEL_TOKENS) {
+        uint32_t left = a->n_rows - first;
+        panel_pass(a, panel, first, left < PANEL_TOKENS ? left : PANEL_TOKENS, scratch);
+    }
+}
+
+struct matmul_job {
+    struct kernel_ctx *k;
+    struct panel_args panels;
+};
+
+/* Passes outside, panels inside: the activations of a pass stay in the second-level cache while
+ * the weights stream by. */
+static void matmul_share(void *arg, uint32_t thread_idx, uint32_t n_threads) {
+    const struct matmul_job *job = arg;
+    struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
+    uint64_t begin, end;
+    thread_range(panel_count(job->panels.w.d_out), thread_idx, n_threads, &begin, &end);
+    for (uint32_t first = 0; first < job->panels.n_rows; first += PANEL_TOKENS) {
+        uint32_t left = job->panels.n_rows - first;
+        uint32_t n = left < PANEL_TOKENS ? left : PANEL_TOKENS;
+        for (uint64_t panel = begin; panel < end; panel++)
+            panel_pass(&job->panels, (uint32_t)panel, first, n, scratch);
+    }
+}
+
+static void matmul_simd(struct kernel_ctx *k, const struct matmul_args *a) {
+    assert(a->x->d == a->w->d_in && a->y_stride >= a->w->d_out);
+    struct matmul_job job = {.k = k,
+                             .panels = {.y = a->y,
+                                        .y_stride = a->y_stride,
+                                        .x = a->x,
+                                        .w = *a->w,
+                                        .split = a->split,
+                                        .n_rows = a->x->n_tokens,
+                                        .rows_per_token = 1}};
+    thread_pool_run(k->pool, matmul_share, &job);
+}
+
+#endif

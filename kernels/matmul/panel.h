@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A panel: 16 rows of a matrix times a list of tokens. The unit of work of all fast products:
+ * matmul gives every thread a range of panels, experts a list of (expert, panel).
+ *
+ * The tokens are named by the rows of y they fill; several rows of y may share a row of x, as the
+ * choices of one token do. A panel reads its weights once per PANEL_TOKENS tokens. */
+#ifndef SHOAL_KERNELS_MATMUL_PANEL_H
+#define SHOAL_KERNELS_MATMUL_PANEL_H
+
+#include "kernels/quant/activation.h"
+#include "kernels/quant/tile.h"
+#include "tensor/ksplit.h"
+#include "tensor/tensor.h"
+
+#define PANEL_ROWS TILE_ROWS
+
+/* Tokens whose sums are kept at once. At 128 unpacking the weights takes below a tenth of the
+ * time, and the activations of one pass still fit the second-level cache. */
+#define PANEL_TOKENS 128
+
+struct panel_args {
+    float *y;
+    uint64_t y_stride;          /* in floats */
+    const struct activation *x; /* d = w.d_in */
+    struct matrix w;
+    const struct ksplit *split;
+    const uint32_t *rows; /* [n_rows] rows of y; NULL: 0..n_rows-1 */
+    uint32_t n_rows;
+    uint32_t rows_per_token; /* row r of y belongs to row r / rows_per_token of x */
+};
+
+/* The thread's scratch of a panel. */
+struct panel_scratch {
+    struct weight_tile tile;
+    alignas(64) uint8_t stage[TILE_ROWS][320]; /* blocks of a panel with fewer rows */
+    alignas(64) float parts[KSPLIT_PARTS][PANEL_TOKENS][PANEL_ROWS];
+    alignas(64) float minima[PANEL_TOKENS][PANEL_ROWS];
+    const void *x[PANEL_TOKENS]; /* a token's activation blocks, or floats */
+};
+
+static inline uint32_t panel_count(uint32_t d_out) {
+    return (d_out + PANEL_ROWS - 1) / PANEL_ROWS;
+}
+
+/* Rows 16 panel .. of y = w x; the last panel may have fewer. Any thread. */
+typedef void matmul_panel_fn(const struct panel_args *a, uint32_t panel,
+                             struct panel_scratch *scratch);
+matmul_panel_fn matmul_panel_avx2, matmul_panel_avx512;
+
+#endif
