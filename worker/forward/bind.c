@@ -12,6 +12,12 @@
 /* The widest row a kernel takes: the reference keeps one dequantised row in scratch. */
 #define ROW_MAX 65536u
 
+/* Query heads that share a KV head: the attention kernels keep one row of them in scratch. */
+#define HEADS_PER_KV_MAX 64u
+
+_Static_assert(HPARAMS_TOP_K_MAX <= ROUTER_TOP_K_MAX && HPARAMS_EXPERTS_MAX <= ROUTER_EXPERTS_MAX,
+               "what the file may ask for, the router can do");
+
 struct binder {
     const struct hparams *hp;
     struct arena *arena;
@@ -208,9 +214,20 @@ static enum status bind_mtp(const struct binder *b, struct forward *f,
     return bind_layer(b, &mtp->layer, &w->layer, b->hp->n_attention_layers);
 }
 
+/* What hparams allow but kernels do not take. */
+static enum status check_shapes(const struct hparams *hp, struct error *err) {
+    uint32_t per_kv = hp->n_heads / hp->n_kv_heads;
+    if (per_kv > HEADS_PER_KV_MAX)
+        return error_set(err, ERR_UNSUPPORTED,
+                         "%u query heads on %u key-value heads: %u share one, at most %u may",
+                         hp->n_heads, hp->n_kv_heads, per_kv, HEADS_PER_KV_MAX);
+    return OK;
+}
+
 enum status forward_bind(struct forward *f, const struct forward_options *o, struct arena *arena,
                          struct error *err) {
     struct binder b = {.hp = o->hp, .arena = arena, .err = err};
+    TRY(check_shapes(o->hp, err));
     *f = (struct forward){.hp = o->hp,
                           .kernels = o->kernels,
                           .ctx = o->ctx,
