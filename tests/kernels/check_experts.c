@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The composed result shares no loop with the kernels: every pair is multiplied alone, and the
+ * tree is walked from its root. */
+#include "tests/kernels/check_experts.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+
+static struct expert_matrices random_experts(struct arena *arena, enum dtype dtype, uint32_t n,
+                                             uint32_t d_out, uint32_t d_in, uint64_t key) {
+    const void **data = arena_array(arena, n, sizeof *data);
+    assert_non_null(data);
+    struct matrix w = {0};
+    for (uint32_t e = 0; e < n; e++) {
+        w = random_matrix(arena, dtype, d_out, d_in, key + 10 * e);
+        data[e] = w.data;
+    }
+    return (struct expert_matrices){.dtype = dtype,
+                                    .n_experts = n,
+                                    .d_out = d_out,
+                                    .d_in = d_in,
+                                    .row_bytes = w.row_bytes,
+                                    .data = data};
+}
+
+/* The chosen experts of a token: top_k different ids, rising. */
+static void choose(const struct experts_case *c, uint32_t token, uint32_t *ids) {
+    uint32_t n = 0, left = c->top_k;
+    uint64_t key = c->routing == ROUTING_SAME ? 3 : 100 + token;
+    uint32_t start = (uint32_t)(rng_u64(key, 0) % (c->n_experts - c->top_k + 1));
+    for (uint32_t e = 0; e < c->n_experts && left > 0; e++) {
+        bool taken = c->routing == ROUTING_NEIGHBOURS
+                         ? e >= start
+                         : rng_u64(key, e + 1) % (c->n_experts - e) < left;
+        if (taken) {
+            ids[n++] = e;
+            left--;
+        }
+    }
+    assert_int_equal(left, 0);
+}
+
+struct experts_data experts_case_data(const struct experts_case *c, struct arena *arena) {
+    float *x = random_floats(arena, (size_t)c->n_tokens * c->d_model, 11, 1.0f);
+    size_t n_pairs = (size_t)c->n_tokens * c->top_k;
+    struct experts_data data = {
+        .gate = random_experts(arena, c->dtype, c->n_experts, c->d_ff, c->d_model, 1000),
+        .up = random_experts(arena, c->dtype, c->n_experts, c->d_ff, c->d_model, 2000),
+        .down = random_experts(arena, c->down_dtype, c->n_experts, c->d_model, c->d_ff, 3000),
+        .x = activation_of(arena, x, c->n_tokens, c->d_model),
+        .whole = split_of(SPLIT_WHOLE, c->d_model, c->dtype, arena),
+        .down_split = split_of(SPLIT_RUNS, c->d_ff, c->down_dtype, arena),
+        .ids = arena_array(arena, n_pairs, sizeof(uint32_t)),
+        .weights = floats(arena, n_pairs),
+        .top_k = c->top_k};
+    assert_non_null(data.ids);
+    for (uint32_t t = 0; t < c->n_tokens; t++) {
+        choose(c, t, data.ids + (size_t)t * c->top_k);
+        for (uint32_t s = 0; s < c->top_k; s++)
+            data.weights[(size_t)t * c->top_k + s] =
+                (float)(0.1 + rng_double(t, s)) / (float)c->top_k;
+    }
+    for (size_t b = 0; b < (size_t)c->n_tokens * c->d_model / ACT_BLOCK; b++)
+        quantise_block_by_definition(x + b * ACT_BLOCK, &data.x.blocks[b]);
+    return data;
+}
+
+float *experts_data_run(const struct experts_data *data, const struct kernels *kernels,
+                        struct kernel_ctx *k, struct arena *arena) {
+    uint32_t d_ff = data->gate.d_out, d_model = data->gate.d_in;
+    size_t n_pairs = (size_t)data->x.n_tokens * data->top_k;
+    struct experts_args a = {
+        .y = floats(arena, (size_t)data->x.n_tokens * d_model),
+        .x = &data->x,
+        .ids = data->ids,
+        .weights = data->weights,
+        .top_k = data->top_k,
+        .gate = &data->gate,
+        .up = &data->up,
+        .down = &data->down,
+        .whole = &data->whole,
+        .down_split = &data->down_split,
+        .gate_out = floats(arena, n_pairs * d_ff),
+        .up_out = floats(arena, n_pairs * d_ff),
+        .hidden_blocks = arena_array(arena, n_pairs * (d_ff / ACT_BLOCK), sizeof(struct act_block)),
+        .down_out = floats(arena, n_pairs * d_model),
+        .order =
+            arena_array(arena, n_pairs + 2 * (size_t)data->gate.n_experts + 2, sizeof(uint32_t)),
+    };
+    assert_non_null(a.hidden_blocks);
+    assert_non_null(a.order);
+    kernels->experts(k, &a);
+    return a.y;
+}
+
+static float *multiply(const struct kernels *kernels, struct kernel_ctx *k, struct matrix w,
+                       const struct activation *x, const struct ksplit *split,
+                       struct arena *arena) {
+    struct matmul_data data = {.w = w, .x = *x, .split = *split};
+    return matmul_data_run(&data, kernels, k, arena);
+}
+
+/* One expert's result for one token, [d_model]. */
+static float *expert_result(const struct experts_data *data, const struct kernels *kernels,
+                            struct kernel_ctx *k, uint32_t token, uint32_t expert,
+                            struct arena *arena) {
+    uint32_t d_ff = data->gate.d_out, d_model = data->gate.d_in;
+    struct activation x = {.x = data->x.x + (size_t)token * d_model,
+                           .blocks = data->x.blocks + (size_t)token * (d_model / ACT_BLOCK),
+                           .n_tokens = 1,
+                           .d = d_model};
+    float *gate = multiply(kernels, k, expert_matrix(&data->gate, expert), &x, &data->whole, arena);
+    float *up = multiply(kernels, k, expert_matrix(&data->up, expert), &x, &data->whole, arena);
+    float *hidden = floats(arena, d_ff);
+    kernels->swiglu(k, &(struct swiglu_args){.out = hidden, .gate = gate, .up = up, .n = d_ff});
+    struct activation h = activation_of(arena, hidden, 1, d_ff);
+    kernels->activation_quantise(k, &h);
+    return multiply(kernels, k, expert_matrix(&data->down, expert), &h, &data->down_split, arena);
+}
+
+/* The sum of the buckets first .. first + n - 1 of one column; false if they are all empty. */
+static bool tree_sum(const struct experts_data *data, const float *const *results, uint32_t token,
+                     uint32_t column, uint32_t first, uint32_t n, float *sum) {
+    if (n > 1) {
+        float left, right;
+        bool has_left = tree_sum(data, results, token, column, first, n / 2, &left);
+        bool has_right = tree_sum(data, results, token, column, first + n / 2, n / 2, &right);
+        *sum = has_left && has_right ? left + right : has_left ? left : right;
+        return has_left || has_right;
+    }
+    bool any = false;
+    *sum = 0;
+    for (uint32_t s = 0; s < data->top_k; s++) {
+        size_t pair = (size_t)token * data->top_k + s;
+        if (data->ids[pair] * 64 / data->gate.n_experts != first)
+            continue;
+        float product = data->weights[pair] * results[s][column];
+        *sum = any ? *sum + product : product;
+        any = true;
+    }
+    return any;
+}
+
+float *experts_data_compose(const struct experts_data *data, const struct kernels *kernels,
+                            struct kernel_ctx *k, struct arena *arena) {
+    uint32_t d_model = data->gate.d_in;
+    float *y = floats(arena, (size_t)data->x.n_tokens * d_model);
+    for (uint32_t t = 0; t < data->x.n_tokens; t++) {
+        const float *results[EXPERT_TOP_K_MAX];
+        for (uint32_t s = 0; s < data->top_k; s++)
+            results[s] = expert_result(data, kernels, k, t, data->ids[t * data->top_k + s], arena);
+        for (uint32_t i = 0; i < d_model; i++)
+            assert_true(tree_sum(data, results, t, i, 0, 64, &y[(size_t)t * d_model + i]));
+    }
+    return y;
+}

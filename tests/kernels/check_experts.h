@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A layer of experts: the cases, a run by a variant, and the same result put together from the
+ * variant's single operations, one token and one expert at a time. */
+#ifndef SHOAL_TESTS_KERNELS_CHECK_EXPERTS_H
+#define SHOAL_TESTS_KERNELS_CHECK_EXPERTS_H
+
+#include "tests/kernels/check_matmul.h"
+
+enum routing {
+    ROUTING_RANDOM,
+    ROUTING_SAME,       /* every token chooses the same experts */
+    ROUTING_NEIGHBOURS, /* experts that follow each other, so that they share buckets */
+};
+
+struct experts_case {
+    enum dtype dtype, down_dtype;
+    uint32_t n_experts, top_k, n_tokens, d_model, d_ff;
+    enum routing routing;
+};
+
+struct experts_data {
+    struct expert_matrices gate, up, down;
+    struct activation x;
+    struct ksplit whole, down_split;
+    uint32_t *ids;  /* [n_tokens, top_k] */
+    float *weights; /* [n_tokens, top_k] */
+    uint32_t top_k;
+};
+
+struct experts_data experts_case_data(const struct experts_case *c, struct arena *arena);
+
+/* y [n_tokens, d_model] by a variant. */
+float *experts_data_run(const struct experts_data *data, const struct kernels *kernels,
+                        struct kernel_ctx *k, struct arena *arena);
+
+/* y [n_tokens, d_model] from the variant's matmul, swiglu and activation_quantise, combined by
+ * walking the tree of buckets. */
+float *experts_data_compose(const struct experts_data *data, const struct kernels *kernels,
+                            struct kernel_ctx *k, struct arena *arena);
+
+#endif
