@@ -180,11 +180,22 @@ void options_origin_text(const struct options *options, enum option_id id, struc
         text_printf(out, "%s%s", value->origin == ORIGIN_CONFIG ? "" : " ", value->where);
 }
 
-enum status options_offer(struct options *options, enum option_id id, const char *value,
-                          struct error *err) {
-    static const struct option_source source = {.origin = ORIGIN_MODEL};
+/* The text is copied: the caller's may be gone before the options. */
+static enum status assign_copy(struct options *options, enum option_id id, const char *value,
+                               enum option_origin origin, struct error *err) {
+    struct option_source source = {.origin = origin};
     const char *text = arena_dup(&options->arena, span_of(value));
     if (!text)
         return error_set(err, ERR_NOMEM, "no memory");
     return options_assign(options, id, text, &source, err);
+}
+
+enum status options_offer(struct options *options, enum option_id id, const char *value,
+                          struct error *err) {
+    return assign_copy(options, id, value, ORIGIN_MODEL, err);
+}
+
+enum status options_set(struct options *options, enum option_id id, const char *value,
+                        struct error *err) {
+    return assign_copy(options, id, value, ORIGIN_LINE, err);
 }

@@ -227,6 +227,10 @@ void options_origin_text(const struct options *options, enum option_id id, struc
 enum status options_offer(struct options *options, enum option_id id, const char *value,
                           struct error *err);
 
+/* A value that somebody types later: as if it stood on the command line. ERR_INPUT. */
+enum status options_set(struct options *options, enum option_id id, const char *value,
+                        struct error *err);
+
 /* One value of an environment variable, NULL if unset or empty. */
 const char *options_environment(const struct options *options, const char *name);
 
