@@ -65,8 +65,7 @@ int chat_run(struct cli *cli, struct conversation *conversation) {
         } else if (result == LINE_INTERRUPTED) {
             leaves = asked_to_leave;
             asked_to_leave = true;
-            if (!leaves)
-                fputs("Ctrl-C again, or Ctrl-D, leaves\n", cli->out);
+            fputs(leaves ? "\n" : "\nCtrl-C again, or Ctrl-D, leaves\n", cli->out);
         } else {
             asked_to_leave = false;
             if (is_command)

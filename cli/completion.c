@@ -144,7 +144,8 @@ void completion_zsh(FILE *to) {
     }
     fputs("    esac\n"
           "}\n"
-          "compdef _shoal shoal\n",
+          /* as a file of $fpath the function is called, as `source <(...)` it is registered */
+          "if [[ $funcstack[1] == _shoal ]]; then _shoal \"$@\"; else compdef _shoal shoal; fi\n",
           to);
 }
 

@@ -180,17 +180,22 @@ int command_version(struct cli *cli) {
 
 int command_help(struct cli *cli) {
     const struct options *options = cli->options;
-    bool with_man = options_flag(options, OPT_MAN);
+    const char *man_dir = options_string(options, OPT_MAN);
+    struct error err;
+    if (man_dir) {
+        if (manpage_write_all(man_dir, &err) != OK)
+            return cli_fail(cli, DURING_WORK, &err);
+        return CLI_OK;
+    }
     if (options->n_operands == 0) {
-        with_man ? manpage_overview(cli->out) : help_overview(cli->out);
+        help_overview(cli->out);
         return CLI_OK;
     }
     enum command_id command;
-    struct error err;
     if (!command_find(options->operands[0], &command)) {
         command_unknown(options->operands[0], &err);
         return cli_fail(cli, DURING_USAGE, &err);
     }
-    with_man ? manpage_command(cli->out, command) : help_command(cli->out, command, false);
+    help_command(cli->out, command, false);
     return CLI_OK;
 }

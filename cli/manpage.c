@@ -6,6 +6,7 @@
 #include "cli/help.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <string.h>
 
 /* Literal text: backslashes, hyphens that must stay minus signs, and quotes and dots that roff
@@ -136,4 +137,29 @@ void manpage_overview(FILE *to) {
     fputs(".SH SEE ALSO\n", to);
     for (enum command_id id = 0; id < CMD_N; id++)
         fprintf(to, ".BR shoal\\-%s (1)%s\n", command_row(id)->name, id + 1 < CMD_N ? "," : "");
+}
+
+/* CMD_N: the overview. */
+static enum status write_page(const char *dir, enum command_id command, struct error *err) {
+    struct text path = {0};
+    text_printf(&path, "%s/shoal", dir);
+    if (command < CMD_N)
+        text_printf(&path, "-%s", command_row(command)->name);
+    text_add_str(&path, ".1");
+    FILE *to = fopen(text_str(&path), "w");
+    if (to && command < CMD_N)
+        manpage_command(to, command);
+    else if (to)
+        manpage_overview(to);
+    enum status status = OK;
+    if (!to || fclose(to) != 0)
+        status = error_set(err, ERR_IO, "%s: %s", text_str(&path), strerror(errno));
+    text_free(&path);
+    return status;
+}
+
+enum status manpage_write_all(const char *dir, struct error *err) {
+    for (enum command_id command = 0; command <= CMD_N; command++)
+        TRY(write_page(dir, command, err));
+    return OK;
 }

@@ -266,8 +266,9 @@ static const struct option rows[OPT_N] = {
         .commands = BIT(CMD_BENCH), .help = "run each test once before the runs that count"},
 
     [OPT_MAN] = {
-        .name = "man", .kind = OPTION_FLAG, .group = GROUP_COMMAND, .commands = BIT(CMD_HELP),
-        .traits = OPTION_RARE | OPTION_LINE_ONLY, .help = "print the man page's source"},
+        .name = "man", .kind = OPTION_STRING, .metavar = "DIR", .group = GROUP_COMMAND,
+        .commands = BIT(CMD_HELP), .traits = OPTION_RARE | OPTION_LINE_ONLY,
+        .help = "write the man pages of all commands into this folder"},
 };
 /* clang-format on */
 
