@@ -107,6 +107,7 @@ static void attention_partials(void *arg, uint32_t thread_idx, uint32_t n_thread
         if (i % n_threads != thread_idx)
             continue;
         const struct kv_rows *rows = &a->rows[item.entry];
+        struct tile_ahead ahead = {0};
         struct split_work work = {
             .kv = a->kv,
             .pages = rows->pages,
@@ -120,6 +121,7 @@ static void attention_partials(void *arg, uint32_t thread_idx, uint32_t n_thread
             .n_heads_per_kv = job->n_heads_per_kv,
             .pos = rows->pos_begin + item.row,
             .scale = a->scale,
+            .ahead = &ahead,
             .tile = (float *)(void *)scratch,
             .scores = (float *)(void *)(scratch + job->tile_bytes),
         };

@@ -30,6 +30,12 @@ struct split_partial {
     float *sum;     /* [n_queries], of the weights */
 };
 
+/* The bytes of the next tile that were not yet asked for. Loading it then waits less: the memory
+ * works while the sums of this tile are taken. */
+struct tile_ahead {
+    const unsigned char *at, *end;
+};
+
 struct split_work {
     const struct kv_layer *kv;
     const uint32_t *pages; /* of the sequence */
@@ -40,9 +46,17 @@ struct split_work {
     uint32_t n_rows, n_heads_per_kv;
     uint32_t pos; /* of the first row */
     float scale;
+    struct tile_ahead *ahead;
     float *tile;   /* [ATTENTION_TILE, d_head], scratch */
     float *scores; /* [n_rows * n_heads_per_kv, ATTENTION_SPLIT], scratch */
 };
+
+/* Asks for one KB more; called once per block of sums, of which a tile has eight or more when
+ * memory is what one waits for. */
+static inline void ahead_some(struct tile_ahead *ahead) {
+    for (int line = 0; line < 16 && ahead->at < ahead->end; line++, ahead->at += 64)
+        _mm_prefetch((const char *)ahead->at, _MM_HINT_T0);
+}
 
 /* How many positions of the split a row at `pos` sees. */
 static inline uint32_t split_positions(uint32_t pos, uint32_t split) {
@@ -52,19 +66,32 @@ static inline uint32_t split_positions(uint32_t pos, uint32_t split) {
     return pos - begin < ATTENTION_SPLIT ? pos - begin + 1 : ATTENTION_SPLIT;
 }
 
-/* Keys (which 0) or values (which 1) of n positions from j of the split on, as floats [n, d_head];
- * they lie in one page. */
-static inline const float *tile_load(const struct split_work *w, uint32_t which, uint32_t j,
-                                     uint32_t n) {
+/* Where the keys (which 0) or values (which 1) of position j of the split and those behind it in
+ * its page lie. */
+static inline const unsigned char *tile_address(const struct split_work *w, uint32_t which,
+                                                uint32_t j) {
     const struct kv_layer *kv = w->kv;
     uint32_t pos = w->split * ATTENTION_SPLIT + j;
     size_t row =
         ((size_t)which * kv->n_kv_heads + w->kv_head) * KV_PAGE_TOKENS + pos % KV_PAGE_TOKENS;
-    const unsigned char *from =
-        kv->pages + w->pages[pos / KV_PAGE_TOKENS] * kv->page_bytes + kv->layer_offset;
+    return kv->pages + w->pages[pos / KV_PAGE_TOKENS] * kv->page_bytes + kv->layer_offset +
+           row * dtype_row_bytes(kv->dtype, kv->d_head);
+}
+
+/* A tile of n keys or values from position j on, as floats [n, d_head]; they lie in one page. The
+ * tile behind it, of the n_all that the group reads, or the first of the values, is asked for. */
+static inline const float *tile_load(const struct split_work *w, uint32_t which, uint32_t j,
+                                     uint32_t n, uint32_t n_all) {
+    const struct kv_layer *kv = w->kv;
+    const unsigned char *from = tile_address(w, which, j);
+    if (j + ATTENTION_TILE < n_all)
+        w->ahead->at = tile_address(w, which, j + ATTENTION_TILE);
+    else
+        w->ahead->at = tile_address(w, 1, 0);
+    w->ahead->end = w->ahead->at + ATTENTION_TILE * dtype_row_bytes(kv->dtype, kv->d_head);
     if (kv->dtype == DTYPE_F32)
-        return (const float *)(const void *)from + row * kv->d_head;
-    const uint16_t *half = (const uint16_t *)(const void *)from + row * kv->d_head;
+        return (const float *)(const void *)from;
+    const uint16_t *half = (const uint16_t *)(const void *)from;
     uint32_t n_elements = n * kv->d_head;
     if (kv->dtype == DTYPE_F16) {
         for (uint32_t i = 0; i < n_elements; i += 16)
@@ -124,12 +151,28 @@ static inline __attribute__((always_inline)) void value_block(float *acc, const 
     }
 }
 
-static inline __attribute__((always_inline)) void value_columns(float *acc, const float *weights,
-                                                                const float *values, uint32_t n,
-                                                                uint32_t d, int n_q) {
-    uint32_t i = 0;
-    for (; i + 16 * VALUE_BLOCK <= d; i += 16 * VALUE_BLOCK)
+/* n_q heads of a row against a tile of keys. */
+static inline __attribute__((always_inline)) void heads_scores(const struct split_work *w,
+                                                               float *scores, const float *q,
+                                                               const float *keys, uint32_t n_keys,
+                                                               int n_q) {
+    uint32_t d = w->kv->d_head;
+    for (uint32_t key = 0; key < n_keys; key += KEY_BLOCK) {
+        ahead_some(w->ahead);
+        dot_block(scores + key, q, keys + (size_t)key * d, d, n_q);
+    }
+}
+
+/* n_q heads of a row times a tile of n values. */
+static inline __attribute__((always_inline)) void heads_values(const struct split_work *w,
+                                                               float *acc, const float *weights,
+                                                               const float *values, uint32_t n,
+                                                               int n_q) {
+    uint32_t d = w->kv->d_head, i = 0;
+    for (; i + 16 * VALUE_BLOCK <= d; i += 16 * VALUE_BLOCK) {
+        ahead_some(w->ahead);
         value_block(acc + i, weights, values + i, n, d, n_q, VALUE_BLOCK);
+    }
     for (; i < d; i += 16)
         value_block(acc + i, weights, values + i, n, d, n_q, 1);
 }
@@ -138,34 +181,27 @@ static inline __attribute__((always_inline)) void value_columns(float *acc, cons
  * position is computed and never looked at. */
 static inline void row_scores(const struct split_work *w, uint32_t row, const float *keys,
                               uint32_t j, uint32_t n_keys) {
-    uint32_t d = w->kv->d_head, n_heads = w->n_heads_per_kv;
+    uint32_t d = w->kv->d_head, n_heads = w->n_heads_per_kv, h = 0;
     const float *q = w->q + row * w->q_row_stride;
     float *scores = w->scores + (size_t)row * n_heads * ATTENTION_SPLIT + j;
-    uint32_t h = 0;
-    for (; h + QUERY_BLOCK <= n_heads; h += QUERY_BLOCK) {
-        for (uint32_t key = 0; key < n_keys; key += KEY_BLOCK)
-            dot_block(scores + (size_t)h * ATTENTION_SPLIT + key, q + (size_t)h * d,
-                      keys + (size_t)key * d, d, QUERY_BLOCK);
-    }
-    for (; h < n_heads; h++) {
-        for (uint32_t key = 0; key < n_keys; key += KEY_BLOCK)
-            dot_block(scores + (size_t)h * ATTENTION_SPLIT + key, q + (size_t)h * d,
-                      keys + (size_t)key * d, d, 1);
-    }
+    for (; h + QUERY_BLOCK <= n_heads; h += QUERY_BLOCK)
+        heads_scores(w, scores + (size_t)h * ATTENTION_SPLIT, q + (size_t)h * d, keys, n_keys,
+                     QUERY_BLOCK);
+    for (; h < n_heads; h++)
+        heads_scores(w, scores + (size_t)h * ATTENTION_SPLIT, q + (size_t)h * d, keys, n_keys, 1);
 }
 
 /* One row's heads times a tile of n values. */
 static inline void row_values(const struct split_work *w, float *acc, uint32_t row,
                               const float *values, uint32_t j, uint32_t n) {
-    uint32_t d = w->kv->d_head, n_heads = w->n_heads_per_kv;
+    uint32_t d = w->kv->d_head, n_heads = w->n_heads_per_kv, h = 0;
     const float *weights = w->scores + (size_t)row * n_heads * ATTENTION_SPLIT + j;
     acc += (size_t)row * n_heads * d;
-    uint32_t h = 0;
     for (; h + QUERY_BLOCK <= n_heads; h += QUERY_BLOCK)
-        value_columns(acc + (size_t)h * d, weights + (size_t)h * ATTENTION_SPLIT, values, n, d,
-                      QUERY_BLOCK);
+        heads_values(w, acc + (size_t)h * d, weights + (size_t)h * ATTENTION_SPLIT, values, n,
+                     QUERY_BLOCK);
     for (; h < n_heads; h++)
-        value_columns(acc + (size_t)h * d, weights + (size_t)h * ATTENTION_SPLIT, values, n, d, 1);
+        heads_values(w, acc + (size_t)h * d, weights + (size_t)h * ATTENTION_SPLIT, values, n, 1);
 }
 
 /* Turns one query's products into weights exp(s - largest), n of them, and adds those up. The
@@ -197,7 +233,7 @@ static inline void split_attend(const struct split_work *w, const struct split_p
     for (uint32_t j = 0; j < n; j += ATTENTION_TILE) {
         uint32_t n_keys = n - j < ATTENTION_TILE ? n - j : ATTENTION_TILE;
         n_keys = (n_keys + KEY_BLOCK - 1) / KEY_BLOCK * KEY_BLOCK;
-        const float *keys = tile_load(w, 0, j, n_keys);
+        const float *keys = tile_load(w, 0, j, n_keys, n);
         for (uint32_t row = 0; row < w->n_rows; row++) {
             if (j < split_positions(w->pos + row, w->split))
                 row_scores(w, row, keys, j, n_keys);
@@ -214,7 +250,7 @@ static inline void split_attend(const struct split_work *w, const struct split_p
     memset(out->acc, 0, (size_t)w->n_rows * w->n_heads_per_kv * d * sizeof(float));
     for (uint32_t j = 0; j < n; j += ATTENTION_TILE) {
         uint32_t n_tile = n - j < ATTENTION_TILE ? n - j : ATTENTION_TILE;
-        const float *values = tile_load(w, 1, j, n_tile);
+        const float *values = tile_load(w, 1, j, n_tile, n);
         for (uint32_t row = 0; row < w->n_rows; row++) {
             uint32_t n_row = split_positions(w->pos + row, w->split);
             if (j < n_row)

@@ -3,8 +3,9 @@
  *
  * 1. Work is (sequence, value head, group of columns). A piece takes its tokens in blocks: first
  *    what a whole head needs of each token (q, k, decay, beta), then strip by strip of columns the
- *    recurrence over the block. A strip [d_k, 32] is 16 KB for d_k = 128: it stays in the first
- *    cache over the block, and the state is read and written once per block.
+ *    recurrence over the block. A strip [d_k, 32] is 16 KB for d_k = 128 and would stay in the
+ *    first cache over the block, did its rows not lie a power of two apart, where they fight for
+ *    a few sets; so it is copied for the block, unless that is one token.
  * 2. Within a block one pass over the strip does the update of token t and, on the new values, the
  *    sum S^T k of token t+1; sums go over i in order either way, so how tokens are cut into blocks
  *    does not show.
@@ -26,11 +27,13 @@
 #define STEP_STRIP_VECTORS 2
 #define STEP_STRIP         (16 * STEP_STRIP_VECTORS)
 
-/* What the recurrence needs of a block's tokens; lies in scratch. */
+/* What the recurrence needs of a block's tokens, and room for a strip; the arrays lie in scratch.
+ */
 struct step_block {
     float decay[STEP_BLOCK_TOKENS];
     float beta[STEP_BLOCK_TOKENS];
-    float qk[]; /* [STEP_BLOCK_TOKENS][2 (q, k)][d_k] */
+    float *qk;    /* [STEP_BLOCK_TOKENS][2 (q, k)][d_k] */
+    float *strip; /* [d_k][STEP_STRIP] */
 };
 
 /* One value head and the tokens of one block. */
@@ -75,25 +78,36 @@ static inline void step_prepare(struct step_block *block, const struct gdn_step_
     }
 }
 
+/* Rows of n_columns floats from one stride to another. */
+static inline void strip_copy(float *to, uint64_t to_stride, const float *from,
+                              uint64_t from_stride, uint32_t n_rows, uint32_t n_columns) {
+    for (uint32_t i = 0; i < n_rows; i++) {
+        for (uint32_t c = 0; c < n_columns; c += 16)
+            f32x16_store(to + i * to_stride + c, f32x16_load(from + i * from_stride + c));
+    }
+}
+
 /* sum = S^T k of the columns at s. */
 static inline __attribute__((always_inline)) void
-strip_key_sum(f32x16 *sum, const float *s, const float *key, uint32_t d_k, uint64_t d_v, int n) {
+strip_key_sum(f32x16 *sum, const float *s, uint64_t stride, const float *key, uint32_t d_k, int n) {
     for (int c = 0; c < n; c++)
         sum[c] = f32x16_zero();
     for (uint32_t i = 0; i < d_k; i++) {
         f32x16 key_i = f32x16_set1(key[i]);
         for (int c = 0; c < n; c++)
-            sum[c] = f32x16_fma(f32x16_load(s + i * d_v + 16 * c), key_i, sum[c]);
+            sum[c] = f32x16_fma(f32x16_load(s + i * stride + 16 * c), key_i, sum[c]);
     }
 }
 
-/* The block's recurrence on n*16 columns from `column` on. n is a constant where this is used. */
-static inline __attribute__((always_inline)) void
-strip_run(const struct step_head *h, const struct step_block *block, uint32_t column, int n) {
-    float *s = h->state + column;
+/* The block's recurrence on n*16 columns of the state at s, which are the columns from `column` on.
+ * n is a constant where this is used. */
+static inline __attribute__((always_inline)) void strip_run(const struct step_head *h,
+                                                            const struct step_block *block,
+                                                            float *s, uint64_t stride,
+                                                            uint32_t column, int n) {
     uint32_t d_k = h->d_k;
     f32x16 key_sum[STEP_STRIP_VECTORS], e[STEP_STRIP_VECTORS], o[STEP_STRIP_VECTORS];
-    strip_key_sum(key_sum, s, block->qk + d_k, d_k, h->d_v, n);
+    strip_key_sum(key_sum, s, stride, block->qk + d_k, d_k, n);
     for (uint32_t t = 0; t < h->n_tokens; t++) {
         const float *q = block->qk + (uint64_t)2 * t * d_k, *key = q + d_k;
         /* After the last token there is no next sum: its own key serves and nobody looks. */
@@ -109,7 +123,7 @@ strip_run(const struct step_head *h, const struct step_block *block, uint32_t co
             f32x16 key_i = f32x16_set1(key[i]), q_i = f32x16_set1(q[i]);
             f32x16 next_i = f32x16_set1(next[i]);
             for (int c = 0; c < n; c++) {
-                float *at = s + (uint64_t)i * h->d_v + 16 * c;
+                float *at = s + i * stride + 16 * c;
                 f32x16 new = f32x16_fma(key_i, e[c], f32x16_mul(decay, f32x16_load(at)));
                 f32x16_store(at, new);
                 o[c] = f32x16_fma(new, q_i, o[c]);
@@ -119,6 +133,19 @@ strip_run(const struct step_head *h, const struct step_block *block, uint32_t co
         for (int c = 0; c < n; c++)
             f32x16_store(h->o + t * h->o_stride + column + 16 * c, o[c]);
     }
+}
+
+static inline __attribute__((always_inline)) void
+step_strip(const struct step_head *h, const struct step_block *block, uint32_t column, int n) {
+    float *s = h->state + column;
+    if (h->n_tokens == 1) {
+        strip_run(h, block, s, h->d_v, column, n);
+        return;
+    }
+    uint32_t n_columns = 16 * (uint32_t)n;
+    strip_copy(block->strip, STEP_STRIP, s, h->d_v, h->d_k, n_columns);
+    strip_run(h, block, block->strip, STEP_STRIP, column, n);
+    strip_copy(s, h->d_v, block->strip, STEP_STRIP, h->d_k, n_columns);
 }
 
 /* All tokens of one sequence, columns begin..end-1 of one value head. */
@@ -143,9 +170,9 @@ static inline void step_columns(const struct gdn_step_args *a, const struct gdn_
         step_prepare(block, a, head, token, h.n_tokens);
         for (uint32_t column = begin; column < end; column += STEP_STRIP) {
             if (end - column >= STEP_STRIP)
-                strip_run(&h, block, column, STEP_STRIP_VECTORS);
+                step_strip(&h, block, column, STEP_STRIP_VECTORS);
             else
-                strip_run(&h, block, column, 1);
+                step_strip(&h, block, column, 1);
         }
     }
 }
@@ -165,6 +192,9 @@ static void step_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     uint64_t n_groups = 1;
     while (n_groups < n_strips && n_heads * n_groups < (uint64_t)4 * n_threads)
         n_groups++;
+    float *scratch = kernel_scratch(job->k, thread_idx);
+    struct step_block block = {.qk = scratch,
+                               .strip = scratch + (size_t)2 * STEP_BLOCK_TOKENS * a->d_k};
     uint64_t begin, end;
     thread_range(n_heads * n_groups, thread_idx, n_threads, &begin, &end);
     for (uint64_t i = begin; i < end; i++) {
@@ -173,13 +203,12 @@ static void step_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
         from *= STEP_STRIP;
         to = to * STEP_STRIP < a->d_v ? to * STEP_STRIP : a->d_v;
         step_columns(a, &a->rows[head / a->n_v_heads], (uint32_t)(head % a->n_v_heads),
-                     (uint32_t)from, (uint32_t)to, kernel_scratch(job->k, thread_idx));
+                     (uint32_t)from, (uint32_t)to, &block);
     }
 }
 
 static inline void gdn_step_simd(struct kernel_ctx *k, const struct gdn_step_args *a) {
-    assert(sizeof(struct step_block) + (size_t)2 * STEP_BLOCK_TOKENS * a->d_k * sizeof(float) <=
-           KERNEL_SCRATCH_BYTES);
+    assert((2 * STEP_BLOCK_TOKENS + STEP_STRIP) * a->d_k * sizeof(float) <= KERNEL_SCRATCH_BYTES);
     struct step_job job = {.args = *a, .k = k};
     uint64_t n_rows = 0;
     for (uint32_t e = 0; e < a->n_rows_entries; e++)
