@@ -62,6 +62,16 @@ void gguf_writer_u32(struct gguf_writer *w, const char *key, uint32_t value) {
     add_little_endian(&w->pairs, value, 4);
 }
 
+void gguf_writer_i32(struct gguf_writer *w, const char *key, int32_t value) {
+    begin_pair(w, key, GGUF_I32);
+    add_little_endian(&w->pairs, (uint32_t)value, 4);
+}
+
+void gguf_writer_u16(struct gguf_writer *w, const char *key, uint16_t value) {
+    begin_pair(w, key, GGUF_U16);
+    add_little_endian(&w->pairs, value, 2);
+}
+
 void gguf_writer_f32(struct gguf_writer *w, const char *key, float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);

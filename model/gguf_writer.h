@@ -41,6 +41,8 @@ void gguf_writer_init(struct gguf_writer *w);
 void gguf_writer_free(struct gguf_writer *w);
 
 void gguf_writer_u32(struct gguf_writer *w, const char *key, uint32_t value);
+void gguf_writer_i32(struct gguf_writer *w, const char *key, int32_t value);
+void gguf_writer_u16(struct gguf_writer *w, const char *key, uint16_t value);
 void gguf_writer_f32(struct gguf_writer *w, const char *key, float value);
 void gguf_writer_bool(struct gguf_writer *w, const char *key, bool value);
 void gguf_writer_string(struct gguf_writer *w, const char *key, struct span value);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The reader of GGUF headers: what the demonstration file says (numbers from the `gguf` Python
- * package 0.17), split files, and every way in which a header can be wrong. */
+ * package 0.19), split files, and every way in which a header can be wrong. */
 #include "model/gguf.h"
 
 #include "model/gguf_writer.h"
