@@ -18,7 +18,8 @@ struct binder {
     const struct hparams *hp;
     struct arena *arena;
     uint64_t bytes;
-    char name[64]; /* of the tensor looked up last, for messages */
+    uint8_t *is_bound; /* [gguf->n_tensors] */
+    char name[64];     /* of the tensor looked up last, for messages */
     struct error *err;
 };
 
@@ -96,6 +97,7 @@ static enum status find(struct binder *b, uint32_t block, const char *suffix, st
     for (uint32_t i = 0; i < TENSOR_DIMS_MAX; i++)
         out->shape[i] = i < n ? shape.dims[i] : 1;
     b->bytes += tensor->bytes;
+    b->is_bound[found - b->gguf->tensors] = 1;
     return OK;
 }
 
@@ -242,7 +244,8 @@ enum status weights_bind(struct weights *w, const struct gguf *gguf, const struc
     *w = (struct weights){0};
     struct binder b = {.gguf = gguf, .hp = hp, .arena = arena, .err = err};
     w->layers = arena_array(arena, hp->n_layers, sizeof *w->layers);
-    if (!w->layers)
+    b.is_bound = arena_alloc(arena, gguf->n_tensors);
+    if (!w->layers || !b.is_bound)
         return error_set(err, ERR_NOMEM, "no memory for %" PRIu32 " layers", hp->n_layers);
     TRY(bind_matrix(&b, NO_BLOCK, "token_embd.weight", hp->n_vocab, hp->d_model, &w->token_embd));
     TRY(bind_vector(&b, NO_BLOCK, "output_norm.weight", hp->d_model, &w->output_norm));
@@ -254,6 +257,7 @@ enum status weights_bind(struct weights *w, const struct gguf *gguf, const struc
     if (with_mtp && hp->n_mtp_layers)
         TRY(bind_mtp(&b, w));
     w->bytes = b.bytes;
+    w->is_bound = b.is_bound;
     return OK;
 }
 

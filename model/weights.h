@@ -74,6 +74,7 @@ struct weights {
     struct layer_weights *layers; /* [hp.n_layers] */
     struct mtp_weights *mtp;      /* NULL if the file has no MTP block or it was not asked for */
     uint64_t bytes;               /* of all tensors that are bound, once each */
+    const uint8_t *is_bound;      /* [gguf->n_tensors] 1: the tensor has a place here */
 };
 
 /* ERR_INPUT: a tensor is missing or of the wrong shape; ERR_UNSUPPORTED: a dtype without kernels.

@@ -148,6 +148,11 @@ static void names_and_shapes_of_other_writers_bind(void **state) {
         {.kind = EDIT_END}};
     bind_or_fail(&b, &(struct model_header){.arch = ARCH_QWEN35MOE, .edits = edits});
     assert_non_null(b.w.layers[0].gdn.dt_bias);
+    for (uint32_t i = 0; i < b.gguf.n_tensors; i++) {
+        struct span name = b.gguf.tensors[i].name;
+        bool is_extra = span_starts_with(name, "v.") || span_ends_with(name, ".scale");
+        assert_int_equal(b.w.is_bound[i], !is_extra);
+    }
     assert_non_null(b.w.layers[1].ffn.shared_gate);
     release(&b);
 }
