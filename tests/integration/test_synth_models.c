@@ -139,6 +139,7 @@ static void compare_with_reference(const struct model *model, const char *what) 
             continue;
         run(model, variants[v], routing, &logits[1]);
         double error = relative_l2(&logits[1], &logits[0]);
+        print_message("%s, %s: relative L2 of the logits %.2g\n", what, variants[v], error);
         if (!(error <= 3e-2))
             fail_msg("%s, %s: relative L2 of the logits %g", what, variants[v], error);
     }
