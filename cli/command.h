@@ -42,6 +42,8 @@ struct command {
     const char *const *examples; /* pairs: command line, what it does; NULL-terminated */
     uint32_t n_operands_max;
     int (*run)(struct cli *cli);
+    /* Adds the defaults of the model file to the options, for --print-config; NULL: it has none. */
+    enum status (*offer_defaults)(struct cli *cli, struct error *err);
 };
 
 int command_run(struct cli *cli);
@@ -56,6 +58,7 @@ int command_bench(struct cli *cli);
 int command_completion(struct cli *cli);
 int command_version(struct cli *cli);
 int command_help(struct cli *cli);
+enum status command_run_offer_defaults(struct cli *cli, struct error *err);
 
 /* The table, by enum command_id. */
 const struct command *command_row(enum command_id id);

@@ -110,6 +110,9 @@ enum line_result line_editor_read(struct line_editor *editor, const char *prompt
     editor->prompt = prompt;
     editor->interrupted = false;
     el_resize(editor->edit);
+    /* libedit would show the prompt first and take the keyboard afterwards: a Ctrl-C between the
+     * two would still be a signal. */
+    el_set(editor->edit, EL_PREP_TERM, 1);
     int n;
     const char *read = el_gets(editor->edit, &n);
     if (editor->interrupted)

@@ -19,6 +19,14 @@ static enum log_level log_level_of(const struct options *options) {
     return (enum log_level)options_choice(options, OPT_LOG_LEVEL); /* same order */
 }
 
+static int print_config(struct cli *cli) {
+    struct error err;
+    if (cli->command->offer_defaults && cli->command->offer_defaults(cli, &err) != OK)
+        return cli_fail(cli, DURING_LOAD, &err);
+    help_config(cli->out, cli->options);
+    return CLI_OK;
+}
+
 static int run_command(struct cli *cli) {
     struct options *options = cli->options;
     if (options_flag(options, OPT_VERSION)) {
@@ -33,10 +41,8 @@ static int run_command(struct cli *cli) {
             help_command(cli->out, options->command, with_rare);
         return CLI_OK;
     }
-    if (options_flag(options, OPT_PRINT_CONFIG)) {
-        help_config(cli->out, options);
-        return CLI_OK;
-    }
+    if (options_flag(options, OPT_PRINT_CONFIG))
+        return print_config(cli);
     if (options->n_operands > cli->command->n_operands_max) {
         struct error err;
         error_set(&err, ERR_INPUT, "unexpected operand '%.60s'",

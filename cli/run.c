@@ -124,6 +124,20 @@ static int run_opened(struct cli *cli, struct opened *all, struct span prompt, b
     return code;
 }
 
+enum status command_run_offer_defaults(struct cli *cli, struct error *err) {
+    struct text path = {0};
+    struct gguf gguf;
+    enum status status = session_model_path(cli, NULL, &path, err);
+    if (status == OK)
+        status = gguf_open(&gguf, text_str(&path), err);
+    text_free(&path);
+    if (status != OK)
+        return status;
+    conversation_offer_defaults(cli, &gguf);
+    gguf_close(&gguf);
+    return OK;
+}
+
 int command_run(struct cli *cli) {
     struct opened all = {0};
     struct text prompt = {0};

@@ -10,11 +10,11 @@
 
 /* "ID+X" or "ID-X". */
 static enum status bias_parse(const char *text, struct logit_bias *bias, struct error *err) {
-    char *sign, *end;
+    char *sign, *end = NULL;
     errno = 0;
     long id = strtol(text, &sign, 10);
     double value = sign > text && (*sign == '+' || *sign == '-') ? strtod(sign, &end) : NAN;
-    if (errno || !isfinite(value) || *end || id < 0 || id > INT32_MAX)
+    if (errno || !end || *end || !isfinite(value) || id < 0 || id > INT32_MAX)
         return error_set(err, ERR_INPUT, "--logit-bias: '%.60s' is not ID+VALUE or ID-VALUE", text);
     *bias = (struct logit_bias){.id = (int32_t)id, .bias = (float)value};
     return OK;
