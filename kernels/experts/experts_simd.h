@@ -59,32 +59,47 @@ static inline void hidden_finish(const struct experts_job *job, uint32_t expert,
     }
 }
 
+/* The next consecutive pieces for a thread; false if none are left. Eight turns per thread even
+ * out experts of different load; neighbouring pieces in one hand let its prefetches (rows_simd.h)
+ * reach the panels it takes itself. */
+static inline bool take_pieces(struct experts_job *job, uint64_t n_pieces, uint32_t n_threads,
+                               uint64_t *begin, uint64_t *end) {
+    uint64_t n = n_pieces / (8 * (uint64_t)n_threads) + 1;
+    *begin = atomic_fetch_add(&job->next, n);
+    *end = *begin + n < n_pieces ? *begin + n : n_pieces;
+    return *begin < n_pieces;
+}
+
+/* 32 hidden values of the pairs of one expert: two panels each of gate and up. */
+static inline void hidden_piece(const struct experts_job *job, uint32_t expert, uint32_t first,
+                                struct panel_scratch *scratch) {
+    const struct experts_args *a = job->a;
+    struct panel_args gate = expert_panels(job, expert, a->gate);
+    gate.x = a->x;
+    gate.y = a->gate_out;
+    gate.split = a->whole;
+    gate.rows_per_token = a->top_k;
+    struct panel_args up = gate;
+    up.w = expert_matrix(a->up, expert);
+    up.y = a->up_out;
+    for (uint32_t panel = first / PANEL_ROWS; panel < (first + HIDDEN_ROWS) / PANEL_ROWS; panel++) {
+        job->panel(&gate, panel, scratch);
+        job->panel(&up, panel, scratch);
+    }
+    hidden_finish(job, expert, first);
+}
+
 static inline void hidden_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     struct experts_job *job = arg;
     const struct experts_args *a = job->a;
     struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
     uint32_t n_each = a->gate->d_out / HIDDEN_ROWS;
     uint64_t n_pieces = (uint64_t)job->order.n_active * n_each;
-    (void)n_threads;
-    for (;;) {
-        uint64_t piece = atomic_fetch_add(&job->next, 1);
-        if (piece >= n_pieces)
-            return;
-        uint32_t expert = job->order.active[piece / n_each];
-        uint32_t panel = (uint32_t)(piece % n_each) * (HIDDEN_ROWS / PANEL_ROWS);
-        struct panel_args gate = expert_panels(job, expert, a->gate);
-        gate.x = a->x;
-        gate.y = a->gate_out;
-        gate.split = a->whole;
-        gate.rows_per_token = a->top_k;
-        struct panel_args up = gate;
-        up.w = expert_matrix(a->up, expert);
-        up.y = a->up_out;
-        for (uint32_t i = 0; i < HIDDEN_ROWS / PANEL_ROWS; i++) {
-            job->panel(&gate, panel + i, scratch);
-            job->panel(&up, panel + i, scratch);
-        }
-        hidden_finish(job, expert, panel * PANEL_ROWS);
+    uint64_t begin, end;
+    while (take_pieces(job, n_pieces, n_threads, &begin, &end)) {
+        for (uint64_t i = begin; i < end; i++)
+            hidden_piece(job, job->order.active[i / n_each], (uint32_t)(i % n_each) * HIDDEN_ROWS,
+                         scratch);
     }
 }
 
@@ -94,17 +109,16 @@ static inline void down_pieces(void *arg, uint32_t thread_idx, uint32_t n_thread
     struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
     uint32_t n_each = panel_count(a->down->d_out);
     uint64_t n_pieces = (uint64_t)job->order.n_active * n_each;
-    (void)n_threads;
-    for (;;) {
-        uint64_t piece = atomic_fetch_add(&job->next, 1);
-        if (piece >= n_pieces)
-            return;
-        struct panel_args down = expert_panels(job, job->order.active[piece / n_each], a->down);
-        down.x = &job->hidden;
-        down.y = a->down_out;
-        down.split = a->down_split;
-        down.rows_per_token = 1;
-        job->panel(&down, (uint32_t)(piece % n_each), scratch);
+    uint64_t begin, end;
+    while (take_pieces(job, n_pieces, n_threads, &begin, &end)) {
+        for (uint64_t i = begin; i < end; i++) {
+            struct panel_args down = expert_panels(job, job->order.active[i / n_each], a->down);
+            down.x = &job->hidden;
+            down.y = a->down_out;
+            down.split = a->down_split;
+            down.rows_per_token = 1;
+            job->panel(&down, (uint32_t)(i % n_each), scratch);
+        }
     }
 }
 

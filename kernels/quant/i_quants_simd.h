@@ -2,8 +2,8 @@
 /* Readers of the codebook types for a tile. What the bits mean stands in i_quants.h.
  *
  * Looking up a codebook is a load per 8 (or 4) columns of one row, so here rows are unpacked one
- * by one into a stage, with their signs, and the stage is transposed. Bits of signs become bytes
- * 32 columns at a time. IQ1 is unpacked by its plain reader: nobody runs it for speed. */
+ * by one into a stage, and the stage is transposed. IQ2 and IQ3 are staged with their signs, whose
+ * bits become bytes 32 columns at a time; IQ1 is staged with the bias of its tiles. */
 #ifndef SHOAL_KERNELS_QUANT_I_QUANTS_SIMD_H
 #define SHOAL_KERNELS_QUANT_I_QUANTS_SIMD_H
 
@@ -11,7 +11,7 @@
 #include "kernels/quant/rows_simd.h"
 #include "kernels/quant/tile.h"
 
-/* 16 rows as unpack.h gives them. */
+/* 16 rows, one super-block of each. */
 struct tile_stage {
     alignas(64) int8_t q[TILE_ROWS][TILE_COLUMNS];
     alignas(64) float scale[TILE_ROWS][QUANT_SUBS_MAX];
@@ -78,6 +78,41 @@ static inline __m128i nibble_bytes(__m128i packed) {
     const __m128i low = _mm_set1_epi8(15);
     return _mm_unpacklo_epi8(_mm_and_si128(packed, low),
                              _mm_and_si128(_mm_srli_epi16(packed, 4), low));
+}
+
+/* 8 (g + 1) + 2 or + 0: the integers 8 g + 1 and 8 g - 1 of i_quants.h plus 9. */
+static inline void iq1_stage_group(uint32_t index, bool minus, int8_t q[8]) {
+    uint64_t bytes = iq1_grid[index] + (minus ? 0 : 0x0202020202020202u);
+    memcpy(q, &bytes, sizeof bytes);
+}
+
+static inline void iq1_s_stage(const struct block_iq1_s *b, int8_t *q, float *scale) {
+    float d = half_to_f32(b->d) * 0.125f;
+    for (int s = 0; s < 8; s++) {
+        uint32_t high = b->qh[s];
+        scale[s] = d * (float)(2 * (high >> 12 & 7) + 1);
+        for (int l = 0; l < 4; l++) {
+            uint32_t index = b->qs[4 * s + l] | (high >> 3 * l & 7) << 8;
+            iq1_stage_group(index, high >> 15, q + 32 * s + 8 * l);
+        }
+    }
+}
+
+static inline void iq1_m_stage(const struct block_iq1_m *b, int8_t *q, float *scale) {
+    uint32_t bits = 0;
+    for (int i = 0; i < 4; i++)
+        bits |= (uint32_t)(b->scales[i] >> 12) << 4 * i;
+    float d = half_to_f32((uint16_t)bits) * 0.125f;
+    for (int i = 0; i < 4; i++) {
+        uint32_t three = b->scales[i];
+        for (int j = 0; j < 4; j++)
+            scale[4 * i + j] = d * (float)(2 * (three >> 3 * j & 7) + 1);
+    }
+    for (int i = 0; i < 16; i++) {
+        uint32_t high = b->qh[i];
+        iq1_stage_group(b->qs[2 * i] | (high << 8 & 0x700), high >> 3 & 1, q + 16 * i);
+        iq1_stage_group(b->qs[2 * i + 1] | (high << 4 & 0x700), high >> 7, q + 16 * i + 8);
+    }
 }
 
 static inline __m256i iq2_magnitudes(const uint64_t *grid, uint32_t i0, uint32_t i1, uint32_t i2,

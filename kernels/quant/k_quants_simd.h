@@ -22,14 +22,14 @@ static inline void q2_k_tile(const uint8_t *p, size_t stride, struct weight_tile
     const i32x16 nibbles = i32x16_set1(LOW_NIBBLES);
     f32x16 d = rows_load_half(p + offsetof(struct block_q2_k, d), stride);
     f32x16 dmin = negated(rows_load_half(p + offsetof(struct block_q2_k, dmin), stride));
-    rows_transpose(p + offsetof(struct block_q2_k, scales), stride, v);
+    rows_read(p + offsetof(struct block_q2_k, scales), stride, v);
     for (unsigned c = 0; c < 4; c++) {
         rows_scale_bytes(rows_and(v[c], nibbles), 0, d, tile->scale + 4 * c);
         rows_scale_bytes(rows_and(rows_shr(v[c], 4), nibbles), 0, dmin, tile->min + 4 * c);
     }
     const uint8_t *qs = p + offsetof(struct block_q2_k, qs);
     for (unsigned piece = 0; piece < 4; piece++) { /* 16 bytes: l = 16 (piece mod 2) + 0..15 */
-        rows_transpose(qs + 16 * piece, stride, v);
+        rows_read(qs + 16 * piece, stride, v);
         for (unsigned c = 0; c < 4; c++) {
             unsigned group = 32 * (piece / 2) + 4 * (piece % 2) + c;
             for (unsigned j = 0; j < 4; j++)
@@ -43,7 +43,7 @@ static inline void q2_k_tile(const uint8_t *p, size_t stride, struct weight_tile
 static inline void q3_k_tile_scales(const uint8_t *p, size_t stride, struct weight_tile *tile) {
     i32x16 v[4];
     const i32x16 nibbles = i32x16_set1(LOW_NIBBLES);
-    rows_transpose(p + sizeof(struct block_q3_k) - 16, stride, v);
+    rows_read(p + sizeof(struct block_q3_k) - 16, stride, v);
     i32x16 a = rows_or(rows_shr(v[0], 16), rows_shl(v[1], 16));    /* bytes 0..3 of the scales */
     i32x16 b = rows_or(rows_shr(v[1], 16), rows_shl(v[2], 16));    /* 4..7 */
     i32x16 high = rows_or(rows_shr(v[2], 16), rows_shl(v[3], 16)); /* 8..11 */
@@ -61,9 +61,9 @@ static inline void q3_k_tile(const uint8_t *p, size_t stride, struct weight_tile
     q3_k_tile_scales(p, stride, tile);
     for (unsigned half = 0; half < 2; half++) { /* l = 16 half + 0..15 */
         i32x16 high[4], v[4];
-        rows_transpose(hmask + 16 * half, stride, high);
+        rows_read(hmask + 16 * half, stride, high);
         for (unsigned n = 0; n < 2; n++) {
-            rows_transpose(qs + 32 * n + 16 * half, stride, v);
+            rows_read(qs + 32 * n + 16 * half, stride, v);
             for (unsigned c = 0; c < 4; c++) {
                 unsigned group = 32 * n + 4 * half + c;
                 for (unsigned j = 0; j < 4; j++) {
@@ -82,7 +82,7 @@ static inline void q4_k_tile_scales(const uint8_t *p, size_t stride, struct weig
     i32x16 v[4];
     const i32x16 nibbles = i32x16_set1(LOW_NIBBLES);
     const i32x16 six = i32x16_set1(0x3f3f3f3f);
-    rows_transpose(p, stride, v);
+    rows_read(p, stride, v);
     f32x16 d = rows_low_halves(v[0]);
     f32x16 dmin = negated(rows_low_halves(rows_shr(v[0], 16)));
     i32x16 scales_high = rows_shifted_bits(v[1], -2, 0x30303030);
@@ -101,7 +101,7 @@ static inline void q4_k_tile(const uint8_t *p, size_t stride, struct weight_tile
     q4_k_tile_scales(p, stride, tile);
     for (unsigned piece = 0; piece < 8; piece++) {
         i32x16 v[4];
-        rows_transpose(qs + 16 * piece, stride, v);
+        rows_read(qs + 16 * piece, stride, v);
         for (unsigned c = 0; c < 4; c++) {
             unsigned group = 16 * (piece / 2) + 4 * (piece % 2) + c;
             rows_store(tile->q[group], rows_and(v[c], nibbles));
@@ -117,9 +117,9 @@ static inline void q5_k_tile(const uint8_t *p, size_t stride, struct weight_tile
     q4_k_tile_scales(p, stride, tile);
     for (unsigned half = 0; half < 2; half++) { /* l = 16 half + 0..15 */
         i32x16 high[4], v[4];
-        rows_transpose(qh + 16 * half, stride, high);
+        rows_read(qh + 16 * half, stride, high);
         for (unsigned pair = 0; pair < 4; pair++) {
-            rows_transpose(qs + 32 * pair + 16 * half, stride, v);
+            rows_read(qs + 32 * pair + 16 * half, stride, v);
             for (unsigned c = 0; c < 4; c++) {
                 unsigned group = 16 * pair + 4 * half + c;
                 int shift = 4 - 2 * (int)pair; /* bits 2 pair and 2 pair + 1 to bit 4 */
@@ -136,7 +136,7 @@ static inline void q5_k_tile(const uint8_t *p, size_t stride, struct weight_tile
 static inline void q6_k_tile_scales(const uint8_t *p, size_t stride, struct weight_tile *tile) {
     i32x16 v[4];
     f32x16 d = rows_load_half(p + offsetof(struct block_q6_k, d), stride);
-    rows_transpose(p + offsetof(struct block_q6_k, scales), stride, v);
+    rows_read(p + offsetof(struct block_q6_k, scales), stride, v);
     for (unsigned c = 0; c < 4; c++) {
         for (unsigned i = 0; i < 4; i++) {
             i32x16 number = rows_sar(rows_shl(v[c], 24 - 8 * i), 24);
@@ -153,9 +153,9 @@ static inline void q6_k_tile(const uint8_t *p, size_t stride, struct weight_tile
     for (unsigned quarter = 0; quarter < 4; quarter++) { /* n = quarter / 2 */
         unsigned n = quarter / 2, half = quarter % 2;    /* l = 16 half + 0..15 */
         i32x16 high[4], v[4];
-        rows_transpose(qh + 32 * n + 16 * half, stride, high);
+        rows_read(qh + 32 * n + 16 * half, stride, high);
         for (unsigned k = 0; k < 2; k++) {
-            rows_transpose(ql + 64 * n + 32 * k + 16 * half, stride, v);
+            rows_read(ql + 64 * n + 32 * k + 16 * half, stride, v);
             for (unsigned c = 0; c < 4; c++) {
                 unsigned group = 32 * n + 8 * k + 4 * half + c;
                 int shift = 4 - 2 * (int)k; /* bits 2k, 2k + 1 to bit 4; four more for k + 2 */

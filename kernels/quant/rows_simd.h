@@ -153,6 +153,18 @@ static inline void rows_transpose(const uint8_t *p, size_t stride, i32x16 out[4]
 
 #endif
 
+/* rows_transpose of weights. Weights stream from memory, 16 rows at once, which no prefetcher of
+ * the machine follows; so each call asks for a line of four rows of the next panel. Four calls, 16
+ * bytes apart, are a line of all 16 rows, and the requests are spread over the work. Nothing is
+ * read through the addresses, they may lie behind the matrix. (Q4_K from memory, one token, one
+ * core of a Sapphire Rapids at 15 GB/s: 7.7 -> 10.4 GB/s.) */
+static inline void rows_read(const uint8_t *p, size_t stride, i32x16 out[4]) {
+    uintptr_t next = (uintptr_t)p + (16 + ((uintptr_t)p >> 4) % 4 * 4) * stride;
+    for (unsigned i = 0; i < 4; i++)
+        _mm_prefetch((const char *)(next + i * stride), _MM_HINT_T1);
+    rows_transpose(p, stride, out);
+}
+
 /* The half-precision number at p of each row. */
 static inline f32x16 rows_load_half(const uint8_t *p, size_t stride) {
     uint16_t halves[16];

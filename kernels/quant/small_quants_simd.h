@@ -26,7 +26,7 @@ static inline void tile_store_half(struct weight_tile *tile, unsigned b, const u
 static inline void nibbles_transpose(const uint8_t *qs, size_t stride, i32x16 low[4],
                                      i32x16 high[4]) {
     const i32x16 nibbles = i32x16_set1(0x0f0f0f0f);
-    rows_transpose(qs, stride, low);
+    rows_read(qs, stride, low);
     for (unsigned c = 0; c < 4; c++) {
         high[c] = rows_and(rows_shr(low[c], 4), nibbles);
         low[c] = rows_and(low[c], nibbles);
@@ -81,7 +81,7 @@ static inline void five_bits_tile(const uint8_t *qs, size_t stride, i32x16 qh, u
 static inline void q5_0_tile(const uint8_t *p, size_t stride, unsigned b,
                              struct weight_tile *tile) {
     i32x16 v[4];
-    rows_transpose(p, stride, v);
+    rows_read(p, stride, v);
     f32x16_store(tile->scale[b], rows_low_halves(v[0]));
     i32x16 qh = rows_or(rows_shr(v[0], 16), rows_shl(v[1], 16));
     five_bits_tile(p + offsetof(struct block_q5_0, qs), stride, qh, b, tile);
@@ -90,7 +90,7 @@ static inline void q5_0_tile(const uint8_t *p, size_t stride, unsigned b,
 static inline void q5_1_tile(const uint8_t *p, size_t stride, unsigned b,
                              struct weight_tile *tile) {
     i32x16 v[4];
-    rows_transpose(p, stride, v);
+    rows_read(p, stride, v);
     f32x16_store(tile->scale[b], rows_low_halves(v[0]));
     f32x16_store(tile->min[b], rows_low_halves(rows_shr(v[0], 16)));
     five_bits_tile(p + offsetof(struct block_q5_1, qs), stride, v[1], b, tile);
@@ -100,7 +100,7 @@ static inline void q5_1_tile(const uint8_t *p, size_t stride, unsigned b,
 static inline void bytes_tile(const uint8_t *qs, size_t stride, unsigned group,
                               struct weight_tile *tile) {
     i32x16 v[4];
-    rows_transpose(qs, stride, v);
+    rows_read(qs, stride, v);
     for (unsigned c = 0; c < 4; c++)
         rows_store(tile->q[group + c], rows_wide(v[c]));
 }
@@ -145,7 +145,7 @@ static inline void iq4_nl_tile(const uint8_t *p, size_t stride, unsigned b,
 /* A whole super-block. The first 8 bytes are d, the high and the low bits of the scales. */
 static inline void iq4_xs_tile(const uint8_t *p, size_t stride, struct weight_tile *tile) {
     i32x16 v[4];
-    rows_transpose(p, stride, v);
+    rows_read(p, stride, v);
     f32x16 d = rows_low_halves(v[0]);
     for (unsigned s = 0; s < 8; s++) {
         i32x16 low = rows_and(rows_shr(v[1], 4 * s), i32x16_set1(15));

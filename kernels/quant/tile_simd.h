@@ -79,10 +79,10 @@ static inline void codebook_block_stage(enum dtype dtype, const void *block, int
                                         float *scale) {
     switch (dtype) {
     case DTYPE_IQ1_S:
-        iq1_s_read(block, q, scale);
+        iq1_s_stage(block, q, scale);
         break;
     case DTYPE_IQ1_M:
-        iq1_m_read(block, q, scale);
+        iq1_m_stage(block, q, scale);
         break;
     case DTYPE_IQ2_XXS:
         iq2_xxs_stage(block, q, scale);
@@ -108,19 +108,26 @@ static inline bool has_codebook(enum dtype dtype) {
     return dtype >= DTYPE_IQ1_S && dtype <= DTYPE_IQ3_S;
 }
 
+/* The super-blocks of 16 rows, one after the other. */
+static inline void codebook_block_tile(enum dtype dtype, const uint8_t *p, size_t stride,
+                                       struct weight_tile *tile) {
+    const struct quant_traits t = quant_traits(dtype);
+    bool has_bias = dtype == DTYPE_IQ1_S || dtype == DTYPE_IQ1_M;
+    struct tile_stage stage;
+    for (unsigned r = 0; r < TILE_ROWS; r++)
+        codebook_block_stage(dtype, p + r * stride, stage.q[r], stage.scale[r]);
+    tile_from_stage(&stage, has_bias ? 0 : tile_bias(t), BLOCK_SUPER / t.sub, tile);
+}
+
 /* n_columns (a multiple of the block, at most TILE_COLUMNS) of 16 rows `stride` bytes apart. */
 static inline void tile_read(enum dtype dtype, const uint8_t *p, size_t stride, uint32_t n_columns,
                              struct weight_tile *tile) {
     const struct dtype_info *info = dtype_info(dtype);
-    const struct quant_traits t = quant_traits(dtype);
     if (info->block_elements == BLOCK_SMALL) {
         for (unsigned b = 0; b < n_columns / BLOCK_SMALL; b++)
             small_block_tile(dtype, p + (size_t)b * info->block_bytes, stride, b, tile);
     } else if (has_codebook(dtype)) {
-        struct tile_stage stage;
-        for (unsigned r = 0; r < TILE_ROWS; r++)
-            codebook_block_stage(dtype, p + r * stride, stage.q[r], stage.scale[r]);
-        tile_from_stage(&stage, tile_bias(t), BLOCK_SUPER / t.sub, tile);
+        codebook_block_tile(dtype, p, stride, tile);
     } else {
         k_block_tile(dtype, p, stride, tile);
     }

@@ -3,13 +3,15 @@
  * tree is walked from its root. */
 #include "tests/kernels/check_experts.h"
 
+#include "base/rng.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
-#include <string.h>
+#include <stddef.h>
 
 #include <cmocka.h>
 
-#include "base/rng.h"
+#include <string.h>
 
 static struct expert_matrices random_experts(struct arena *arena, enum dtype dtype, uint32_t n,
                                              uint32_t d_out, uint32_t d_in, uint64_t key) {

@@ -3,15 +3,17 @@
  * one call of fmaf for every fused step that matmul.h writes. */
 #include "tests/kernels/check_matmul.h"
 
-#include <math.h>
+#include "kernels/quant/unpack.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 
 #include <cmocka.h>
 
-#include "kernels/quant/unpack.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct ksplit split_of(enum split_kind kind, uint32_t d_in, enum dtype dtype, struct arena *arena) {
     struct ksplit split;

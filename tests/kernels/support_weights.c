@@ -2,17 +2,18 @@
 /* Where the scales lie is told by tensor/blocks.h; the rest of a block needs no knowledge. */
 #include "tests/kernels/support_weights.h"
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "base/rng.h"
 #include "tensor/blocks.h"
 #include "tensor/f16.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
 
 /* Uniform in +-[0.002, 0.01], of either sign. */
 static float random_scale(uint64_t key, uint64_t counter) {

@@ -5,13 +5,15 @@
 #include "tests/kernels/support_kernels.h"
 #include "tests/kernels/support_weights.h"
 
-#include <float.h>
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <string.h>
+#include <stddef.h>
 
 #include <cmocka.h>
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
 
 /* Quantises with all fast variants and threads; compares all fields, NaN with NaN. */
 static void check_rows(const float *x, uint32_t n_tokens, uint32_t d, struct arena *arena) {

@@ -2,15 +2,15 @@
 /* embed.h: rows in the order of the ids, with the bits of the format's definition. */
 #include "kernels/embed/embed.h"
 
+#include "kernels/quant/unpack.h"
 #include "tests/kernels/support_kernels.h"
 #include "tests/kernels/support_weights.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 
 #include <cmocka.h>
-
-#include "kernels/quant/unpack.h"
 
 static void every_type_gives_the_rows_of_the_ids(void **state) {
     (void)state;

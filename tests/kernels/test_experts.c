@@ -7,9 +7,11 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
-#include <string.h>
+#include <stddef.h>
 
 #include <cmocka.h>
+
+#include <string.h>
 
 #define N(array) (sizeof(array) / sizeof(array)[0])
 

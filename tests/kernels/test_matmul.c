@@ -3,18 +3,20 @@
  * the tolerance, and every variant against itself for other threads and batches. */
 #include "kernels/matmul/matmul.h"
 
+#include "tensor/blocks.h"
+#include "tensor/f16.h"
 #include "tests/kernels/check_matmul.h"
 
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
+#include <stddef.h>
 
 #include <cmocka.h>
 
-#include "tensor/blocks.h"
-#include "tensor/f16.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 
 /* Rows around the panel of 16, tokens around the groups of 1, 4 and 8 and the pass of 128, columns
  * around the tile of 256, splits with empty parts, with many runs, with a short end. */
@@ -267,6 +269,39 @@ static void columns_behind_the_result_stay_untouched(void **state) {
     kernel_ctx_close(&k);
 }
 
+/* The last row ends at a page that nobody may touch, as it does at the end of a mapped file. */
+static void weights_are_not_read_past_their_end(void **state) {
+    (void)state;
+    struct variants variants;
+    variants_init(&variants);
+    struct kernel_ctx k = kernel_ctx_open(1);
+    const size_t room = 64 * 4096, page = 4096;
+    char *pages =
+        mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(pages != MAP_FAILED);
+    assert_int_equal(mprotect(pages + room, page, PROT_NONE), 0);
+    for (int d = 0; d < DTYPE_N_COMPUTE; d++) {
+        for (uint32_t d_out = 15; d_out <= 17; d_out++) {
+            struct arena arena = {0};
+            struct matmul_case c = {
+                .dtype = (enum dtype)d, .d_out = d_out, .d_in = 512, .n_tokens = 1};
+            if (!dtype_is_quantised(c.dtype))
+                c.d_in = 300;
+            struct matmul_data data = matmul_case_data(&c, &arena);
+            float *want = matmul_data_run(&data, &variants.table[0], &k, &arena);
+            size_t bytes = d_out * data.w.row_bytes;
+            data.w.data = memcpy(pages + room - bytes, data.w.data, bytes);
+            for (size_t v = 0; v < variants.n; v++) {
+                float *got = matmul_data_run(&data, &variants.table[v], &k, &arena);
+                assert_true(relative_l2(got, want, d_out) < 0.1);
+            }
+            arena_free(&arena);
+        }
+    }
+    munmap(pages, room + page);
+    kernel_ctx_close(&k);
+}
+
 /* A NaN in one token shows in all its results and in no other token's. */
 static void a_nan_stays_with_its_token(void **state) {
     (void)state;
@@ -299,6 +334,7 @@ int main(void) {
         cmocka_unit_test(extreme_weights_do_not_saturate),
         cmocka_unit_test(small_integers_are_exact_in_every_variant),
         cmocka_unit_test(columns_behind_the_result_stay_untouched),
+        cmocka_unit_test(weights_are_not_read_past_their_end),
         cmocka_unit_test(a_nan_stays_with_its_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

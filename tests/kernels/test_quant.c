@@ -3,18 +3,19 @@
  * against the promises of unpack.h on random bytes. */
 #include "kernels/quant/unpack.h"
 
-#include <math.h>
+#include "base/rng.h"
+#include "tensor/f16.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#include "base/rng.h"
-#include "tensor/f16.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define VECTOR_BLOCKS_MAX 4
 
