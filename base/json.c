@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* json-c does the parsing; here stand the limits, the error texts and exact output. */
+/* json-c builds the values of a text that base/json_syntax.h approved; here stand the limits, the
+ * questions about fields and exact output. */
 #include "base/json.h"
 
+#include "base/json_syntax.h"
 #include "base/utf8.h"
 
 #include <inttypes.h>
@@ -14,33 +16,19 @@ enum status json_parse(struct span bytes, struct json_object **out, struct error
     if (bytes.len > JSON_BYTES_MAX)
         return error_set(err, ERR_LIMIT, "json: %zu bytes, at most %u are read", bytes.len,
                          JSON_BYTES_MAX);
-    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
+    TRY(json_check_syntax(bytes, err));
+    /* json-c counts the scalar inside the innermost array as a level. */
+    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX + 1);
     if (!tokener)
         return error_set(err, ERR_NOMEM, "json: no memory");
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     struct json_object *value = json_tokener_parse_ex(tokener, bytes.data, (int)bytes.len);
+    if (json_tokener_get_error(tokener) == json_tokener_continue)
+        value = json_tokener_parse_ex(tokener, "", 1); /* a number ends with the text */
     enum json_tokener_error code = json_tokener_get_error(tokener);
-    if (code == json_tokener_continue) {
-        /* A bare number is only known to be whole at the end of the text. */
-        value = json_tokener_parse_ex(tokener, "", 1);
-        code = json_tokener_get_error(tokener);
-        if (code == json_tokener_continue)
-            code = json_tokener_error_parse_eof;
-    }
-    size_t end = json_tokener_get_parse_end(tokener);
     json_tokener_free(tokener);
     if (code != json_tokener_success) {
         json_object_put(value);
-        enum status status = code == json_tokener_error_depth ? ERR_LIMIT : ERR_INPUT;
-        return error_set(err, status, "json: %s at byte %zu", json_tokener_error_desc(code), end);
-    }
-    for (; end < bytes.len; end++) {
-        char c = bytes.data[end];
-        if (c != ' ' && c != '\t' && c != '\n' && c != '\r') {
-            json_object_put(value);
-            return error_set(err, ERR_INPUT, "json: unexpected text after the value at byte %zu",
-                             end);
-        }
+        return error_set(err, ERR_INPUT, "json: %s", json_tokener_error_desc(code));
     }
     *out = value;
     return OK;

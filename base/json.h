@@ -10,14 +10,15 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/json_syntax.h"
 #include "base/span.h"
 #include "base/text.h"
 
-#define JSON_DEPTH_MAX 128
 #define JSON_BYTES_MAX (64u << 20)
 
 /* Exactly one JSON value with white space around it. ERR_INPUT names the byte offset; ERR_LIMIT:
- * too deep or too long. */
+ * too deep or too long. Of two fields with one name the last counts; an integer beyond 64 bits
+ * becomes the nearest one that fits; an escaped half of a surrogate pair becomes U+FFFD. */
 enum status json_parse(struct span bytes, struct json_object **out, struct error *err);
 
 /* Appends `bytes` as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */

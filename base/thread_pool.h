@@ -21,7 +21,8 @@ struct thread_pool; /* opaque: owns threads */
 typedef void thread_pool_task(void *arg, uint32_t thread_idx, uint32_t n_threads);
 
 /* n_threads 1..THREAD_POOL_THREADS_MAX, the caller included. ERR_LIMIT, ERR_NOMEM, or ERR_IO if
- * the system gives no more threads. `pin`: bind each thread to one core of the process's set. */
+ * the system gives no more threads. `pin`: bind each thread but the caller's, which is not ours, to
+ * one core of the process's set. */
 struct thread_pool_options {
     uint32_t n_threads;
     int pin; /* 0 or 1; ignored when there are fewer cores than threads */
