@@ -24,8 +24,8 @@ cat <<END
 That was the demonstration model, trained on sums, capitals, opposites, days, sorting, spelling and
 little tools; it is small and it errs. What to type next:
 
-    $shoal run                      chat with it; /help lists the commands
-    $shoal run -m MODEL.gguf        chat with a model of yours
-    $shoal inspect MODEL.gguf       what a file holds and how much memory it needs
-    $shoal help                     all commands
+    $shoal run                   chat with it; /help lists the commands
+    $shoal run MODEL.gguf        chat with a model of yours
+    $shoal inspect MODEL.gguf    what a file holds and how much memory it needs
+    $shoal help                  all commands
 END
