@@ -98,6 +98,11 @@ static void add(struct output_splitter *s, struct text *to, struct span text) {
     s->failed |= to->failed;
 }
 
+/* The text, which may never have been written to. */
+static struct span view(const struct text *text) {
+    return span_make(text_str(text), text->len);
+}
+
 static void emit(struct output_splitter *s, enum output_kind kind, struct span text) {
     s->options.sink(s->options.user, &(struct output_event){.kind = kind, .text = text});
 }
@@ -176,13 +181,13 @@ static void name_complete(struct output_splitter *s) {
 }
 
 static void argument_complete(struct output_splitter *s) {
-    struct span value = span_make(text_str(&s->value), s->value.len);
+    struct span value = view(&s->value);
     struct text json = {0};
     if (span_starts_with(value, "\n"))
         value = span_from(value, 1);
     if (span_ends_with(value, "\n"))
         value.len--;
-    struct span key = span_strip(text_span(&s->key));
+    struct span key = span_strip(view(&s->key));
     text_add_char(&json, s->any_argument ? ',' : '{');
     json_add_string(&json, key);
     text_add_char(&json, ':');
@@ -281,8 +286,8 @@ static void on_char(struct output_splitter *s, struct span character) {
     case CALL_KEY:
         if (span_is(character, ">"))
             s->state = CALL_VALUE;
-        else
-            add(s, &s->key, character);
+        else /* a zero in a name is more than JSON readers take, json_parse among them */
+            add(s, &s->key, character.data[0] ? character : span_of("\xef\xbf\xbd"));
         break;
     case CALL_VALUE:
         add(s, &s->value, character);

@@ -155,6 +155,7 @@ static void values_lose_one_line_feed_at_each_end(void **state) {
     check(&answering, CALL("f", "<parameter=a> x </parameter>"), "F{f}A{{\"a\":\" x \"}}E");
     check(&answering, CALL("f", "<parameter=a>\n</parameter>"), "F{f}A{{\"a\":\"\"}}E");
     check(&answering, CALL("f", "<parameter=a></parameter>"), "F{f}A{{\"a\":\"\"}}E");
+    check(&answering, CALL("f", "<parameter=></parameter>"), "F{f}A{{\"\":\"\"}}E");
 }
 
 static void missing_closing_tags_end_where_the_next_begins(void **state) {

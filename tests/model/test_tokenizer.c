@@ -197,13 +197,14 @@ static void texts_give_the_ids_of_tiktoken_under_both_patterns(void **state) {
 static void texts_give_the_published_ids_of_the_248k_vocabulary(void **state) {
     const char *model = *state;
     if (!model) {
-        print_message("no model file of the family: name one as argument or in SHOAL_TEST_MODEL\n");
+        print_message("skipped: no model file of the family, name one as argument or in "
+                      "SHOAL_TEST_MODEL\n");
         skip();
     }
     struct gguf gguf = {0};
     struct tokenizer *t = open_gguf(&gguf, model);
     if (tokenizer_find_added(t, "<|endoftext|>") != 248044) {
-        print_message("%s: another vocabulary\n", model);
+        print_message("skipped: %s has another vocabulary\n", model);
         tokenizer_close(t);
         gguf_close(&gguf);
         skip();
