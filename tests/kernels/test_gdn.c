@@ -150,8 +150,10 @@ static void variants_agree_with_the_reference_over_256_tokens(void **state) {
         struct gdn_result want = gdn_case_run(&cases[i], &v.table[0], &k, 256, &arena);
         for (size_t n = 1; n < v.n; n++) {
             struct gdn_result got = gdn_case_run(&cases[i], &v.table[n], &k, 256, &arena);
-            assert_true(worst_relative(got.conv_out, want.conv_out, want.n_conv_out,
-                                       cases[i].size + 1e-37) <= 4e-6);
+            /* Terms of the inputs' size may cancel; the error is relative to them. */
+            double terms = (double)cases[i].size + (double)cases[i].state_size + 1e-37;
+            assert_true(worst_relative(got.conv_out, want.conv_out, want.n_conv_out, terms) <=
+                        2e-6);
             assert_true(relative_l2(got.step_out, want.step_out, want.n_step_out) <= 1e-5);
             assert_true(relative_l2(got.state, want.state, want.n_state) <= 1e-5);
             assert_true(same_bits(got.conv_state, want.conv_state, want.n_conv_state));

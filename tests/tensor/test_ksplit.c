@@ -124,13 +124,12 @@ static void a_short_last_unit_ends_with_the_matrix(void **state) {
 static void runs_cover_every_column_once(void **state) {
     (void)state;
     static const uint32_t widths[] = {32, 64, 96, 128, 256}, blocks[] = {1, 32, 64, 256};
-    uint64_t draw = 0;
-    for (int round = 0; round < 3000; round++) {
+    for (uint64_t round = 0; round < 3000; round++) {
         struct arena arena = {0};
-        struct ksplit_units u = {.width = widths[rng_u64(1, draw++) % 5],
-                                 .n_units = 1 + (uint32_t)(rng_u64(1, draw++) % 40),
-                                 .n_repeats = 1 + (uint32_t)(rng_u64(1, draw++) % 4),
-                                 .block = blocks[rng_u64(1, draw++) % 4]};
+        struct ksplit_units u = {.width = widths[rng_u64(round, 0) % 5],
+                                 .n_units = 1 + (uint32_t)(rng_u64(round, 1) % 40),
+                                 .n_repeats = 1 + (uint32_t)(rng_u64(round, 2) % 4),
+                                 .block = blocks[rng_u64(round, 3) % 4]};
         u.stride = u.n_units * u.width;
         u.d_in = u.stride * u.n_repeats;
         if (u.d_in % u.block != 0)
