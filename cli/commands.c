@@ -207,8 +207,8 @@ int cli_fail(const struct cli *cli, enum cli_phase phase, const struct error *er
         log_error(&cli->log, "%s", err->text);
     bool is_help = cli->command == &commands[CMD_HELP];
     if (code == CLI_USAGE)
-        log_error(&cli->log, "see shoal %s%s", is_help ? "help" : cli->command->name,
-                  is_help ? "" : " --help");
+        log_info(&cli->log, "see shoal %s%s", is_help ? "help" : cli->command->name,
+                 is_help ? "" : " --help");
     return code;
 }
 

@@ -37,7 +37,7 @@ struct config_source {
 enum status config_file_read(const struct config_source *source, struct arena *arena,
                              struct config_entry **out, struct error *err);
 
-/* The same on bytes in memory, for tests and the fuzzer. */
+/* The same on bytes in memory. */
 enum status config_parse(const struct config_source *source, struct span bytes, struct arena *arena,
                          struct config_entry **out, struct error *err);
 

@@ -70,8 +70,9 @@ int main(int argc, char **argv, char **envp) {
                       .out = stdout,
                       .err = stderr};
     terminal_init(&cli.terminal, &options);
-    cli.log = (struct log){
-        .to = stderr, .level = log_level_of(&options), .color = cli.terminal.color_err};
+    cli.log = (struct log){.to = stderr,
+                           .level = status == OK ? log_level_of(&options) : LOG_INFO,
+                           .color = cli.terminal.color_err};
     int code;
     if (status == OK)
         code = cli_finish(&cli, run_command(&cli));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The INI reader alone, and the rules that turn its entries into option values. */
+#include "base/rng.h"
 #include "cli/config_file.h"
 #include "support_options.h"
 
@@ -103,6 +104,26 @@ static void zero_bytes_and_giants_are_refused(void **state) {
     arena_free(&arena);
 }
 
+/* Any bytes: entries or an error that names the file, never more. */
+static void damaged_files_are_read_or_refused(void **state) {
+    (void)state;
+    static const char seed_text[] = "# comment\n[default]\nmodel = ${PLACE}/a.gguf\n"
+                                    "[model \"big\"]\ntemp = 0.5\n[run]\nlogit-bias = 5+1\n";
+    enum { N_BYTES = sizeof seed_text - 1, N_MUTANTS = 20000 };
+    for (uint64_t i = 0; i < N_MUTANTS; i++) {
+        char text[N_BYTES];
+        memcpy(text, seed_text, N_BYTES);
+        for (uint64_t k = 0; k < 1 + i % 4; k++)
+            text[rng_u64(i, 2 * k) % N_BYTES] = "[]\"${}=\n\0x\xff"[rng_u64(i, 2 * k + 1) % 11];
+        struct arena arena = {0};
+        struct config_entry *entries;
+        struct error err;
+        if (parse(text, (size_t)(rng_u64(i, 9) % (N_BYTES + 1)), &arena, &entries, &err) != OK)
+            assert_true(strncmp(err.text, "x.ini:", 6) == 0);
+        arena_free(&arena);
+    }
+}
+
 /* Reads `text` as the only config file of `command`. */
 static enum status read_with(struct support_options *s, const char *text, const char *command) {
     char path[] = "/tmp/shoal-test-XXXXXX";
@@ -196,6 +217,7 @@ int main(void) {
         cmocka_unit_test(reads_sections_keys_and_values),
         cmocka_unit_test(broken_lines_name_file_and_line),
         cmocka_unit_test(zero_bytes_and_giants_are_refused),
+        cmocka_unit_test(damaged_files_are_read_or_refused),
         cmocka_unit_test(sections_apply_to_their_command_and_model),
         cmocka_unit_test(everything_in_the_file_is_checked),
         cmocka_unit_test(a_named_file_must_exist_but_help_works_without),
