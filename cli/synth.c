@@ -2,6 +2,7 @@
 /* `shoal synth OUT`: a model file of any size of the family, with random weights. Nothing is
  * quantised: blocks are made directly, so the file is there as fast as the disk takes it. */
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "cli/synth_file.h"
 #include "cli/synth_recipe.h"
@@ -89,6 +90,7 @@ static enum status write_file(const struct cli *cli, struct synth *s, const char
     const struct options *o = cli->options;
     struct synth_file file;
     struct progress progress;
+    struct interrupt interrupt;
     uint32_t n_cores = cpu_count();
     TRY(synth_file_init(&file, &s->tensors, (uint64_t)options_int(o, OPT_SPLIT_MAX_SIZE), err));
     struct synth_write_options options = {.path = path,
@@ -96,12 +98,18 @@ static enum status write_file(const struct cli *cli, struct synth *s, const char
                                           .seed = (uint64_t)options_int(o, OPT_SYNTH_SEED),
                                           .n_threads =
                                               n_cores < THREADS_MAX ? n_cores : THREADS_MAX,
-                                          .progress = &progress};
+                                          .progress = &progress,
+                                          .interrupt = &interrupt};
     enum status status = write_keys(s, &file.writers[0], err);
+    if (!status)
+        status = interrupt_open(&interrupt, err);
     if (!status) {
         progress_begin(&progress, cli, "Writing model", s->tensors.bytes, PROGRESS_BYTES);
         status = synth_file_write(&file, &options, err);
         progress_end(&progress);
+        interrupt_close(&interrupt);
+        if (status == ERR_INPUT)
+            error_wrap(err, "without --force");
     }
     synth_file_free(&file);
     return status;

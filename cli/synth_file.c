@@ -68,6 +68,7 @@ struct filling {
     struct synth_file *file;
     uint64_t seed;
     struct progress *progress;
+    const struct interrupt *interrupt;
     uint64_t *first_chunk;  /* [n tensors + 1]: number of the first chunk of each tensor */
     unsigned char *buffers; /* [n_threads, CHUNK_BYTES + CHUNK_SLACK] */
     _Atomic uint64_t next_chunk, bytes_done;
@@ -123,15 +124,21 @@ static void fill_chunks(void *arg, uint32_t thread_idx, uint32_t n_threads) {
             return;
         if (fill_chunk(f, chunk, buffer, &f->errors[thread_idx]))
             atomic_store(&f->failed, true);
-        if (thread_idx == 0)
-            progress_update(f->progress, atomic_load(&f->bytes_done));
+        if (thread_idx > 0)
+            continue;
+        progress_update(f->progress, atomic_load(&f->bytes_done));
+        if (interrupt_came(f->interrupt)) {
+            error_set(&f->errors[0], ERR_CANCELLED, "interrupted");
+            atomic_store(&f->failed, true);
+        }
     }
 }
 
 static enum status fill_all(struct synth_file *file, const struct synth_write_options *o,
                             struct error *err) {
     const struct synth_tensors *tensors = file->tensors;
-    struct filling f = {.file = file, .seed = o->seed, .progress = o->progress};
+    struct filling f = {
+        .file = file, .seed = o->seed, .progress = o->progress, .interrupt = o->interrupt};
     struct thread_pool *pool;
     f.first_chunk = arena_array(&file->arena, tensors->n + 1u, sizeof *f.first_chunk);
     f.buffers = arena_array(&file->arena, o->n_threads, CHUNK_BYTES + CHUNK_SLACK);

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "cli/interrupt.h"
 #include "cli/progress.h"
 #include "cli/synth_tensors.h"
 #include "model/gguf_writer.h"
@@ -27,13 +28,15 @@ enum status synth_file_init(struct synth_file *file, struct synth_tensors *tenso
 void synth_file_free(struct synth_file *file); /* removes what is not finished */
 
 /* Creates the parts under `path` (with their numbers in the name if there are several), fills all
- * tensors from the seed, renames. The progress is begun and ended by the caller. */
+ * tensors from the seed, renames. The progress is begun and ended by the caller. ERR_CANCELLED:
+ * Ctrl-C; ERR_INPUT: a file is there and may not be replaced; ERR_LIMIT: the disk is too small. */
 struct synth_write_options {
     const char *path;
     bool replace;
     uint64_t seed;
     uint32_t n_threads;
     struct progress *progress;
+    const struct interrupt *interrupt;
 };
 enum status synth_file_write(struct synth_file *file, const struct synth_write_options *options,
                              struct error *err);
