@@ -108,8 +108,9 @@ static enum status step(struct generation *g, const int32_t *tokens, uint32_t n,
     return engine_step(g->c->engine, &step, err);
 }
 
+/* By Ctrl-C, or because nobody reads any more: `shoal run | head`. */
 static bool is_interrupted(const struct generation *g) {
-    return g->c->interrupt && interrupt_came(g->c->interrupt);
+    return ferror(g->c->cli->out) || (g->c->interrupt && interrupt_came(g->c->interrupt));
 }
 
 /* Reads the prompt in chunks; afterwards the first token is picked, unless it was interrupted. */

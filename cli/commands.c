@@ -213,8 +213,10 @@ int cli_fail(const struct cli *cli, enum cli_phase phase, const struct error *er
 }
 
 int cli_finish(const struct cli *cli, int code) {
-    if (fflush(cli->out) == 0 && !ferror(cli->out))
+    bool flushed = fflush(cli->out) == 0;
+    if (flushed && !ferror(cli->out))
         return code;
-    log_error(&cli->log, "standard output: %s", strerror(errno));
+    /* What went wrong in an earlier write is no longer in errno. */
+    log_error(&cli->log, "standard output: %s", flushed ? "a write failed" : strerror(errno));
     return code == CLI_OK ? CLI_FAILED : code;
 }

@@ -93,7 +93,9 @@ static int answer_once(struct cli *cli, struct conversation *conversation, struc
     if (status != OK)
         return cli_fail(cli, DURING_WORK, &err);
     answer_view_counts(cli, &answer);
-    return answer.end == ANSWER_INTERRUPTED ? CLI_INTERRUPTED : CLI_OK;
+    /* A closed pipe ended it too; cli_finish says so. */
+    bool by_person = answer.end == ANSWER_INTERRUPTED && !ferror(cli->out);
+    return by_person ? CLI_INTERRUPTED : CLI_OK;
 }
 
 /* What must be closed again, in the order of opening. */

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ static void open_all(struct opened *all, const char *line) {
     struct error err = {0};
     assert_int_equal(support_read(&all->line, line, NULL), OK);
     all->cli.options = &all->line.options;
+    all->cli.out = stdout;
     struct session_model_options model_options = {0};
     struct session_engine_options engine_options = {.n_seqs = 1};
     assert_int_equal(session_open_model(&all->cli, &model_options, &all->model, &err), OK);

@@ -61,4 +61,14 @@ kill -INT "$pid"
 wait "$pid"
 status=$?
 [ "$status" -eq 130 ] || fail "interrupted: exit status $status, expected 130"
+
+# A reader that leaves ends the answer too, with a failure and not by a signal.
+# shellcheck disable=SC2046,SC2086 # two ids
+{
+    "$shoal" run -p "Tell me a story about a fox." --kernels ref --reasoning off \
+        $(printf -- '--logit-bias %s-100 ' $ids) </dev/null 2>"$folder/err"
+    echo $? >"$folder/status"
+} | head -c 1 >"$folder/out"
+[ "$(cat "$folder/status")" = 1 ] || fail "closed pipe: exit status $(cat "$folder/status")"
+has err "standard output: a write failed"
 exit "$n_failed"
