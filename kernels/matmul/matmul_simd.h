@@ -5,6 +5,7 @@
 
 #include <assert.h>
 
+#include "kernels/device/parallel.h"
 #include "kernels/matmul/floats_simd.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/quantised_simd.h"
@@ -100,7 +101,7 @@ static void matmul_simd(struct kernel_ctx *k, const struct matmul_args *a) {
                                         .split = a->split,
                                         .n_rows = a->x->n_tokens,
                                         .rows_per_token = 1}};
-    thread_pool_run(k->pool, matmul_share, &job);
+    parallel_run(k, matmul_share, &job, (uint64_t)a->w->d_out * a->w->d_in);
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/device/parallel.h"
 #include "kernels/quant/activation.h"
 #include "tensor/f16.h"
 
@@ -69,7 +70,7 @@ static inline void activation_quantise_share(void *arg, uint32_t thread_idx, uin
 static inline void activation_quantise_simd(struct kernel_ctx *k, const struct activation *a) {
     struct activation copy = *a;
     assert(a->d % ACT_BLOCK == 0);
-    thread_pool_run(k->pool, activation_quantise_share, &copy);
+    parallel_run(k, activation_quantise_share, &copy, (uint64_t)a->n_tokens * a->d);
 }
 
 #endif

@@ -175,6 +175,8 @@ static inline void iq2_s_stage(const struct block_iq2_s *b, int8_t *q, float *sc
     }
 }
 
+/* A gather, although rows_simd.h avoids it: eight indices per 32 columns are made in a register,
+ * and eight single loads of a codebook took up to twice the time (IQ3_S: 650 instead of 355 ns). */
 static inline __m256i iq3_magnitudes(const uint32_t *grid, __m256i index) {
     return _mm256_i32gather_epi32((const int *)grid, index, 4);
 }

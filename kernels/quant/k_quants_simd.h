@@ -20,8 +20,8 @@ static inline f32x16 negated(f32x16 a) {
 static inline void q2_k_tile(const uint8_t *p, size_t stride, struct weight_tile *tile) {
     i32x16 v[4];
     const i32x16 nibbles = i32x16_set1(LOW_NIBBLES);
-    f32x16 d = rows_load_half(p + offsetof(struct block_q2_k, d), stride);
-    f32x16 dmin = negated(rows_load_half(p + offsetof(struct block_q2_k, dmin), stride));
+    i32x16 halves = rows_load_words(p + offsetof(struct block_q2_k, d), stride); /* d, dmin */
+    f32x16 d = rows_low_halves(halves), dmin = negated(rows_low_halves(rows_shr(halves, 16)));
     rows_read(p + offsetof(struct block_q2_k, scales), stride, v);
     for (unsigned c = 0; c < 4; c++) {
         rows_scale_bytes(rows_and(v[c], nibbles), 0, d, tile->scale + 4 * c);
@@ -132,10 +132,11 @@ static inline void q5_k_tile(const uint8_t *p, size_t stride, struct weight_tile
     }
 }
 
-/* Signed bytes times d. */
+/* Signed bytes times d, which is the high half of the block's last word. */
 static inline void q6_k_tile_scales(const uint8_t *p, size_t stride, struct weight_tile *tile) {
     i32x16 v[4];
-    f32x16 d = rows_load_half(p + offsetof(struct block_q6_k, d), stride);
+    i32x16 last = rows_load_words(p + sizeof(struct block_q6_k) - 4, stride);
+    f32x16 d = rows_low_halves(rows_shr(last, 16));
     rows_read(p + offsetof(struct block_q6_k, scales), stride, v);
     for (unsigned c = 0; c < 4; c++) {
         for (unsigned i = 0; i < 4; i++) {

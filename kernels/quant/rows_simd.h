@@ -165,12 +165,29 @@ static inline void rows_read(const uint8_t *p, size_t stride, i32x16 out[4]) {
     rows_transpose(p, stride, out);
 }
 
-/* The half-precision number at p of each row. */
-static inline f32x16 rows_load_half(const uint8_t *p, size_t stride) {
-    uint16_t halves[16];
-    for (int r = 0; r < 16; r++)
-        memcpy(&halves[r], p + (size_t)r * stride, sizeof halves[r]);
-    return f32x16_load_f16(halves);
+static inline int32_t load_word(const uint8_t *p) {
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+static inline __m256i load_eight_words(const uint8_t *p, size_t stride) {
+    const uint8_t *q = p + 4 * stride;
+    return _mm256_setr_epi32(load_word(p), load_word(p + stride), load_word(p + 2 * stride),
+                             load_word(p + 3 * stride), load_word(q), load_word(q + stride),
+                             load_word(q + 2 * stride), load_word(q + 3 * stride));
+}
+
+/* The four bytes at p of each row. A gather would do it in one instruction, which is faster here
+ * (Q8_0: 109 instead of 127 ns per tile) but many times slower on the processors that guard
+ * against gather data sampling. */
+static inline i32x16 rows_load_words(const uint8_t *p, size_t stride) {
+    __m256i lo = load_eight_words(p, stride), hi = load_eight_words(p + 8 * stride, stride);
+#if SIMD_AVX512
+    return _mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1);
+#else
+    return (i32x16){lo, hi};
+#endif
 }
 
 /* Byte i of each lane, 0..255. */

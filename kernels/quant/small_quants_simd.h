@@ -19,7 +19,7 @@ static inline i32x16 rows_wide(i32x16 q) {
 
 static inline void tile_store_half(struct weight_tile *tile, unsigned b, const uint8_t *d,
                                    size_t stride) {
-    f32x16_store(tile->scale[b], rows_load_half(d, stride));
+    f32x16_store(tile->scale[b], rows_low_halves(rows_load_words(d, stride)));
 }
 
 /* 16 bytes of nibbles: low ones are columns 0..15 of the block, high ones 16..31. */
@@ -47,8 +47,9 @@ static inline void q4_0_tile(const uint8_t *p, size_t stride, unsigned b,
 static inline void q4_1_tile(const uint8_t *p, size_t stride, unsigned b,
                              struct weight_tile *tile) {
     i32x16 low[4], high[4];
-    tile_store_half(tile, b, p, stride);
-    f32x16_store(tile->min[b], rows_load_half(p + offsetof(struct block_q4_1, m), stride));
+    i32x16 halves = rows_load_words(p, stride); /* d, m */
+    f32x16_store(tile->scale[b], rows_low_halves(halves));
+    f32x16_store(tile->min[b], rows_low_halves(rows_shr(halves, 16)));
     nibbles_transpose(p + offsetof(struct block_q4_1, qs), stride, low, high);
     for (unsigned c = 0; c < 4; c++) {
         rows_store(tile->q[8 * b + c], low[c]);
@@ -115,11 +116,9 @@ static inline void q8_0_tile(const uint8_t *p, size_t stride, unsigned b,
 
 /* A whole super-block: eight times 32 columns with one scale. */
 static inline void q8_k_tile(const uint8_t *p, size_t stride, struct weight_tile *tile) {
-    float d[16];
-    for (unsigned r = 0; r < 16; r++)
-        memcpy(&d[r], p + r * stride + offsetof(struct block_q8_k, d), sizeof d[r]);
+    i32x16 d = rows_load_words(p + offsetof(struct block_q8_k, d), stride);
     for (unsigned s = 0; s < 8; s++)
-        f32x16_store(tile->scale[s], f32x16_load(d));
+        rows_store(tile->scale[s], d);
     for (unsigned piece = 0; piece < 16; piece++)
         bytes_tile(p + offsetof(struct block_q8_k, qs) + 16 * piece, stride, 4 * piece, tile);
 }
