@@ -71,35 +71,44 @@ static enum status read_kinds(const struct gguf *gguf, struct arena *scratch,
         return error_set(err, ERR_NOMEM, "key '%s': no memory", key);
     for (uint32_t i = 0; i < tables->n_tokens; i++) {
         int64_t kind = gguf_array_int(types, i);
-        kinds[i] = kind >= 0 && kind <= UINT8_MAX ? (uint8_t)kind : UINT8_MAX;
+        if (kind < 0 || kind > UINT8_MAX)
+            return error_set(err, ERR_INPUT, "token_type[%u]: is %lld, must be 1, 3, 4 or 5", i,
+                             (long long)kind);
+        kinds[i] = (uint8_t)kind;
     }
     tables->kinds = kinds;
     return OK;
 }
 
+static enum status read_end(const char *key, int64_t id, struct tokenizer_tables *tables,
+                            int32_t *ids, struct error *err) {
+    if (id < 0 || id >= tables->n_tokens)
+        return error_set(err, ERR_INPUT, "key '%s': token %lld, the vocabulary has 0..%u", key,
+                         (long long)id, tables->n_tokens - 1);
+    ids[tables->n_end_ids++] = (int32_t)id;
+    return OK;
+}
+
 static enum status read_ends(const struct gguf *gguf, struct arena *scratch,
                              struct tokenizer_tables *tables, struct error *err) {
-    uint32_t eos = UINT32_MAX;
+    const char *key = "tokenizer.ggml.eos_token_id";
+    const char *more_key = "tokenizer.ggml.eos_token_ids";
+    uint32_t eos = 0;
     const struct gguf_value *more;
-    TRY(gguf_get_u32(gguf, "tokenizer.ggml.eos_token_id", false, &eos, err));
-    TRY(find_integers(gguf, "tokenizer.ggml.eos_token_ids", &more, err));
+    TRY(gguf_get_u32(gguf, key, false, &eos, err));
+    TRY(find_integers(gguf, more_key, &more, err));
     uint64_t n_more = more ? more->array.n : 0;
     if (n_more >= TOKENIZER_N_ENDS_MAX)
-        return error_set(err, ERR_LIMIT,
-                         "key 'tokenizer.ggml.eos_token_ids': has %llu entries, at most %u",
+        return error_set(err, ERR_LIMIT, "key '%s': has %llu entries, at most %u", more_key,
                          (unsigned long long)n_more, TOKENIZER_N_ENDS_MAX - 1);
     int32_t *ids = arena_array(scratch, (size_t)n_more + 1, sizeof *ids);
     if (!ids)
-        return error_set(err, ERR_NOMEM, "key 'tokenizer.ggml.eos_token_ids': no memory");
-    uint32_t n = 0;
-    if (gguf_find(gguf, "tokenizer.ggml.eos_token_id"))
-        ids[n++] = eos <= INT32_MAX ? (int32_t)eos : -1;
-    for (uint64_t i = 0; i < n_more; i++) {
-        int64_t id = gguf_array_int(more, i);
-        ids[n++] = id >= 0 && id <= INT32_MAX ? (int32_t)id : -1;
-    }
+        return error_set(err, ERR_NOMEM, "key '%s': no memory", more_key);
     tables->end_ids = ids;
-    tables->n_end_ids = n;
+    if (gguf_find(gguf, key))
+        TRY(read_end(key, eos, tables, ids, err));
+    for (uint64_t i = 0; i < n_more; i++)
+        TRY(read_end(more_key, gguf_array_int(more, i), tables, ids, err));
     return OK;
 }
 
