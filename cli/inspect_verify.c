@@ -96,9 +96,10 @@ static enum status check_values(const struct inspection *in, uint64_t *bytes_che
     struct progress progress;
     enum status status = OK;
     uint64_t total = 0;
-    for (uint32_t i = 0; i < gguf->n_tensors; i++)
-        total +=
-            gguf->tensors[i].tensor.dtype < DTYPE_N_COMPUTE ? gguf->tensors[i].tensor.bytes : 0;
+    for (uint32_t i = 0; i < gguf->n_tensors; i++) {
+        if (gguf->tensors[i].tensor.dtype < DTYPE_N_COMPUTE)
+            total += gguf->tensors[i].tensor.bytes;
+    }
     progress_begin(&progress, in->cli, "Checking values", total, PROGRESS_BYTES);
     for (uint32_t i = 0; i < gguf->n_tensors && !status; i++) {
         const struct gguf_tensor *t = &gguf->tensors[i];

@@ -51,28 +51,13 @@ static enum status split_key(const struct gguf_part_tables *tables, const char *
         const struct gguf_value *value = &tables->pairs[i].value;
         if (!span_is(tables->pairs[i].key, key))
             continue;
-        *found = true;
-        switch (value->type) {
-        case GGUF_U8:
-        case GGUF_U16:
-        case GGUF_U32:
-        case GGUF_U64:
-            *out = value->u64;
-            return OK;
-        case GGUF_I8:
-        case GGUF_I16:
-        case GGUF_I32:
-        case GGUF_I64:
-            if (value->i64 >= 0) {
-                *out = (uint64_t)value->i64;
-                return OK;
-            }
-            return error_set(err, ERR_INPUT, "%s: key '%s': is %" PRId64 ", must not be negative",
-                             path, key, value->i64);
-        default:
+        if (!gguf_is_integer(value->type)) {
             return error_set(err, ERR_INPUT, "%s: key '%s': is of type %s, must be an integer",
                              path, key, gguf_type_name(value->type));
         }
+        *found = true;
+        *out = value->u64; /* a negative number is larger than any count */
+        return OK;
     }
     return OK;
 }

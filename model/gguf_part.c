@@ -125,9 +125,10 @@ static enum status take_type(struct cursor *c, const char *what, enum gguf_type 
     size_t begin = c->at;
     uint32_t type;
     TRY(take_u32(c, what, &type));
-    if (type > GGUF_F64)
+    if (type > GGUF_F64) {
         return fail(c, ERR_INPUT, begin, "%s is %" PRIu32 ", must be 0 to %d", what, type,
                     GGUF_F64);
+    }
     *out = (enum gguf_type)type;
     return OK;
 }
@@ -218,11 +219,11 @@ static enum status take_pair(struct cursor *c, struct gguf_pair *pair) {
 static enum status alignment_of(const struct cursor *c, size_t begin, const struct gguf_pair *pair,
                                 uint32_t *alignment) {
     const struct gguf_value *value = &pair->value;
-    if (value->type != GGUF_U32 && value->type != GGUF_U64) {
-        return fail(c, ERR_INPUT, begin, "alignment is of type %s, must be u32",
+    if (!gguf_is_integer(value->type)) {
+        return fail(c, ERR_INPUT, begin, "alignment is of type %s, must be an integer",
                     gguf_type_name(value->type));
     }
-    uint64_t n = value->u64;
+    uint64_t n = value->u64; /* a negative number is too large here */
     if (n < ALIGNMENT_MIN || n > GGUF_ALIGNMENT_MAX || (n & (n - 1)) != 0) {
         return fail(c, ERR_INPUT, begin,
                     "alignment is %" PRIu64 ", must be a power of two from %d to %u", n,
@@ -345,13 +346,14 @@ static enum status place_data(struct cursor *c, struct gguf_part_tables *tables,
     return OK;
 }
 
-/* Magic and version; the two old or foreign forms get an explanation. */
+/* Magic and version; old and foreign forms get an explanation. A big-endian file has the version,
+ * or the magic too, in the other order of bytes. */
 static enum status check_version(struct cursor *c) {
+    static const char big_endian[] = "a big-endian GGUF file; only little-endian is supported";
     struct span magic;
     TRY(take(c, 4, "magic", &magic));
     if (span_is(magic, "FUGG"))
-        return fail(c, ERR_UNSUPPORTED, 0,
-                    "a big-endian GGUF file; only little-endian is supported");
+        return fail(c, ERR_UNSUPPORTED, 0, "%s", big_endian);
     if (!span_is(magic, "GGUF")) {
         return fail(c, ERR_INPUT, 0,
                     "not a GGUF file: it begins with 0x%08" PRIx64 ", not \"GGUF\"",
@@ -360,8 +362,7 @@ static enum status check_version(struct cursor *c) {
     uint32_t version;
     TRY(take_u32(c, "version", &version));
     if (version != 0 && (version & 0xffff) == 0)
-        return fail(c, ERR_UNSUPPORTED, 4,
-                    "a big-endian GGUF file; only little-endian is supported");
+        return fail(c, ERR_UNSUPPORTED, 4, "%s", big_endian);
     if (version < VERSION_MIN || version > VERSION_MAX) {
         return fail(c, ERR_UNSUPPORTED, 4, "version %" PRIu32 ", supported are %d and %d", version,
                     VERSION_MIN, VERSION_MAX);

@@ -14,6 +14,11 @@ static inline uint64_t gguf_little_endian(const char *data, size_t n) {
     return out;
 }
 
+/* Of any width: writers differ. */
+static inline bool gguf_is_integer(enum gguf_type type) {
+    return type <= GGUF_I32 || type == GGUF_U64 || type == GGUF_I64;
+}
+
 /* The order of both indices: as memcmp, a name before its extensions. Names are never empty. */
 static inline int gguf_name_order(struct span a, struct span b) {
     int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
