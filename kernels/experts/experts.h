@@ -28,12 +28,12 @@ struct experts_args {
     const uint32_t *ids;                     /* [n_tokens, top_k], rising per token (router.h) */
     const float *weights;                    /* [n_tokens, top_k] */
     uint32_t top_k;                          /* 1..EXPERT_TOP_K_MAX */
-    const struct expert_matrices *gate, *up; /* [n_experts, d_ff, d_model] */
+    const struct expert_matrices *gate, *up; /* [n_experts, d_ff, d_model], d_ff in 32s */
     const struct expert_matrices *down;      /* [n_experts, d_model, d_ff] */
     const struct ksplit *whole;              /* of d_model columns, one part */
     const struct ksplit *down_split;         /* of d_ff columns */
     /* Scratch, given by the caller because it grows with the step: */
-    float *gate_out, *up_out;        /* [n_tokens * top_k, d_ff] */
+    float *gate_out, *up_out;        /* [n_tokens * top_k, d_ff]; gate_out ends as the hidden */
     struct act_block *hidden_blocks; /* [n_tokens * top_k, d_ff / 32] */
     float *down_out;                 /* [n_tokens * top_k, d_model] */
     uint32_t *order;                 /* [n_tokens * top_k + 2 * n_experts + 2] */

@@ -49,13 +49,29 @@ static ALWAYS_INLINE void tile_dot_sums(const struct weight_tile *tile,
     }
 }
 
+/* The minima of sub-block s (and s + 1) times the sums of the activations, rows 8 half .. + 7. */
+static ALWAYS_INLINE __m256 tile_dot_minimum(const struct weight_tile *tile,
+                                             const struct tile_kind kind, uint32_t s, unsigned half,
+                                             const struct act_block *x) {
+    const __m256i first = _mm256_set1_epi32(1), second = _mm256_set1_epi32(1 << 16);
+    __m256i halves = broadcast4(x->half_sum), both = _mm256_or_si256(first, second);
+    __m256i sum = _mm256_madd_epi16(halves, kind.sub == 32 ? both : first);
+    __m256 min = _mm256_load_ps(tile->min[s] + 8 * half);
+    __m256 v = _mm256_mul_ps(min, _mm256_cvtepi32_ps(sum));
+    if (kind.sub == 32)
+        return v;
+    sum = _mm256_madd_epi16(halves, second);
+    min = _mm256_load_ps(tile->min[s + 1] + 8 * half);
+    return _mm256_fmadd_ps(min, _mm256_cvtepi32_ps(sum), v);
+}
+
 /* One block of all tokens, rows 8 half .. 8 half + 7. */
 static ALWAYS_INLINE void tile_dot_block(const struct tile_dot *d,
                                          const struct act_block *const x[TILE_DOT_TOKENS],
                                          const struct tile_kind kind, uint32_t b, unsigned half,
                                          unsigned n_tokens) {
     const struct weight_tile *tile = d->tile;
-    const __m256i low_half = _mm256_set1_epi32(0xffff), ones = _mm256_set1_epi16(1);
+    const __m256i low_half = _mm256_set1_epi32(0xffff);
     const __m256i bias = _mm256_set1_epi16((int16_t)-d->bias);
     __m256i i0[TILE_DOT_TOKENS], i1[TILE_DOT_TOKENS];
     uint32_t s = kind.sub == 32 ? b : 2 * b;
@@ -76,19 +92,10 @@ static ALWAYS_INLINE void tile_dot_block(const struct tile_dot *d,
             u = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(i1[t]), u);
         }
         _mm256_store_ps(sum, _mm256_fmadd_ps(dx, u, _mm256_load_ps(sum)));
-        if (!kind.has_min)
-            continue;
-        __m256i halves = broadcast4(x[t][b].half_sum);
-        __m256i sx =
-            _mm256_madd_epi16(halves, kind.sub == 32 ? ones : _mm256_and_si256(ones, low_half));
-        __m256 min = _mm256_load_ps(tile->min[s] + 8 * half);
-        __m256 v = _mm256_mul_ps(min, _mm256_cvtepi32_ps(sx));
-        if (kind.sub == 16) {
-            sx = _mm256_madd_epi16(halves, _mm256_andnot_si256(low_half, ones));
-            min = _mm256_load_ps(tile->min[s + 1] + 8 * half);
-            v = _mm256_fmadd_ps(min, _mm256_cvtepi32_ps(sx), v);
+        if (kind.has_min) {
+            __m256 v = tile_dot_minimum(tile, kind, s, half, &x[t][b]);
+            _mm256_store_ps(minima, _mm256_fmadd_ps(dx, v, _mm256_load_ps(minima)));
         }
-        _mm256_store_ps(minima, _mm256_fmadd_ps(dx, v, _mm256_load_ps(minima)));
     }
 }
 

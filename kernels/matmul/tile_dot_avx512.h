@@ -35,11 +35,25 @@ static ALWAYS_INLINE void tile_dot_sums(const struct weight_tile *tile,
     }
 }
 
+/* The minima of sub-block s (and s + 1) times the sums of the activations. */
+static ALWAYS_INLINE __m512 tile_dot_minimum(const struct weight_tile *tile,
+                                             const struct tile_kind kind, uint32_t s,
+                                             const struct act_block *x) {
+    const __m512i first = _mm512_set1_epi32(1), second = _mm512_set1_epi32(1 << 16);
+    __m512i halves = broadcast4(x->half_sum), both = _mm512_or_si512(first, second);
+    __m512i sum = _mm512_madd_epi16(halves, kind.sub == 32 ? both : first);
+    __m512 v = _mm512_mul_ps(_mm512_load_ps(tile->min[s]), _mm512_cvtepi32_ps(sum));
+    if (kind.sub == 32)
+        return v;
+    sum = _mm512_madd_epi16(halves, second);
+    return _mm512_fmadd_ps(_mm512_load_ps(tile->min[s + 1]), _mm512_cvtepi32_ps(sum), v);
+}
+
 static ALWAYS_INLINE void tile_dot_tokens(const struct tile_dot *d, const struct tile_kind kind,
                                           unsigned n_tokens) {
     const struct weight_tile *tile = d->tile;
     const struct act_block *x[TILE_DOT_TOKENS];
-    const __m512i low_half = _mm512_set1_epi32(0xffff), ones = _mm512_set1_epi16(1);
+    const __m512i low_half = _mm512_set1_epi32(0xffff);
     const __m512i bias = _mm512_set1_epi16((int16_t)-d->bias);
     __m512 sum[TILE_DOT_TOKENS], minima[TILE_DOT_TOKENS];
     for (unsigned t = 0; t < n_tokens; t++) {
@@ -64,17 +78,9 @@ static ALWAYS_INLINE void tile_dot_tokens(const struct tile_dot *d, const struct
             if (kind.sub == 16)
                 u = _mm512_fmadd_ps(scale1, _mm512_cvtepi32_ps(i1[t]), u);
             sum[t] = _mm512_fmadd_ps(dx, u, sum[t]);
-            if (!kind.has_min)
-                continue;
-            __m512i halves = broadcast4(x[t][b].half_sum);
-            __m512i sx =
-                _mm512_madd_epi16(halves, kind.sub == 32 ? ones : _mm512_and_si512(ones, low_half));
-            __m512 v = _mm512_mul_ps(_mm512_load_ps(tile->min[s]), _mm512_cvtepi32_ps(sx));
-            if (kind.sub == 16) {
-                sx = _mm512_madd_epi16(halves, _mm512_andnot_si512(low_half, ones));
-                v = _mm512_fmadd_ps(_mm512_load_ps(tile->min[s + 1]), _mm512_cvtepi32_ps(sx), v);
-            }
-            minima[t] = _mm512_fmadd_ps(dx, v, minima[t]);
+            if (kind.has_min)
+                minima[t] =
+                    _mm512_fmadd_ps(dx, tile_dot_minimum(tile, kind, s, &x[t][b]), minima[t]);
         }
     }
     for (unsigned t = 0; t < n_tokens; t++) {

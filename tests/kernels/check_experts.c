@@ -72,8 +72,7 @@ struct experts_data experts_case_data(const struct experts_case *c, struct arena
     return data;
 }
 
-float *experts_data_run(const struct experts_data *data, const struct kernels *kernels,
-                        struct kernel_ctx *k, struct arena *arena) {
+struct experts_args experts_data_args(const struct experts_data *data, struct arena *arena) {
     uint32_t d_ff = data->gate.d_out, d_model = data->gate.d_in;
     size_t n_pairs = (size_t)data->x.n_tokens * data->top_k;
     struct experts_args a = {
@@ -96,6 +95,12 @@ float *experts_data_run(const struct experts_data *data, const struct kernels *k
     };
     assert_non_null(a.hidden_blocks);
     assert_non_null(a.order);
+    return a;
+}
+
+float *experts_data_run(const struct experts_data *data, const struct kernels *kernels,
+                        struct kernel_ctx *k, struct arena *arena) {
+    struct experts_args a = experts_data_args(data, arena);
     kernels->experts(k, &a);
     return a.y;
 }

@@ -29,6 +29,9 @@ struct experts_data {
 
 struct experts_data experts_case_data(const struct experts_case *c, struct arena *arena);
 
+/* The call of the operation, its result and scratch in the arena. */
+struct experts_args experts_data_args(const struct experts_data *data, struct arena *arena);
+
 /* y [n_tokens, d_model] by a variant. */
 float *experts_data_run(const struct experts_data *data, const struct kernels *kernels,
                         struct kernel_ctx *k, struct arena *arena);
