@@ -28,16 +28,6 @@ static bool has_no_form(const struct option *row) {
     return row->kind == OPTION_FLAG && row->fallback && strcmp(row->fallback, "on") == 0;
 }
 
-/* Each short spelling: `visit`es of a list separated by spaces. */
-static void write_shorts(FILE *to, const struct option *row, const char *before,
-                         const char *behind) {
-    for (const char *word = row->shorts; word && *word;) {
-        const char *end = strchrnul(word, ' ');
-        fprintf(to, "%s%.*s%s", before, (int)(end - word), word, behind);
-        word = *end ? end + 1 : end;
-    }
-}
-
 static void bash_words(void *user, enum option_id id, const struct option *row) {
     (void)id;
     FILE *to = user;
@@ -52,7 +42,10 @@ static void bash_choices(void *user, enum option_id id, const struct option *row
     if (row->kind != OPTION_CHOICE)
         return;
     fprintf(to, "        --%s", row->name);
-    write_shorts(to, row, "|-", "");
+    const char *shorts = row->shorts;
+    struct span word;
+    while (option_next_word(&shorts, ' ', &word))
+        fprintf(to, "|-%.*s", (int)word.len, word.data);
     fputs(") words='", to);
     write_choices(to, row->metavar, ' ');
     fputs("' ;;\n", to);
@@ -159,11 +152,10 @@ static void fish_option(void *user, enum option_id id, const struct option *row)
     struct fish_writer *w = user;
     fprintf(w->to, "complete -c shoal -n '__fish_seen_subcommand_from %s' -l %s", w->command,
             row->name);
-    for (const char *word = row->shorts; word && *word;) {
-        const char *end = strchrnul(word, ' ');
-        fprintf(w->to, " -%c %.*s", end - word == 1 ? 's' : 'o', (int)(end - word), word);
-        word = *end ? end + 1 : end;
-    }
+    const char *shorts = row->shorts;
+    struct span word;
+    while (option_next_word(&shorts, ' ', &word))
+        fprintf(w->to, " -%c %.*s", word.len == 1 ? 's' : 'o', (int)word.len, word.data);
     if (row->kind == OPTION_CHOICE) {
         fputs(" -x -a '", w->to);
         write_choices(w->to, row->metavar, ' ');

@@ -37,11 +37,10 @@ void option_each(enum command_id command, enum option_group group, option_visit 
 }
 
 void option_spelled(const struct option *row, struct text *out) {
-    for (const char *word = row->shorts; word && *word;) {
-        const char *end = strchrnul(word, ' ');
-        text_printf(out, "-%.*s, ", (int)(end - word), word);
-        word = *end ? end + 1 : end;
-    }
+    const char *shorts = row->shorts;
+    struct span word;
+    while (option_next_word(&shorts, ' ', &word))
+        text_printf(out, "-%.*s, ", (int)word.len, word.data);
     bool on = row->kind == OPTION_FLAG && row->fallback && strcmp(row->fallback, "on") == 0;
     text_printf(out, "--%s%s", on ? "[no-]" : "", row->name);
     if (row->metavar)
@@ -57,9 +56,9 @@ void option_explained(const struct option *row, struct text *out) {
 /* Words of `text` from column `indent` on; the cursor stands at column `at`. */
 static void write_wrapped(FILE *to, const char *text, uint32_t at, uint32_t indent) {
     uint32_t column = at;
-    while (*text) {
-        const char *end = strchrnul(text, ' ');
-        uint32_t n = (uint32_t)(end - text);
+    struct span word;
+    while (option_next_word(&text, ' ', &word)) {
+        uint32_t n = (uint32_t)word.len;
         if (column > indent && column + 1 + n > HELP_COLUMNS) {
             fprintf(to, "\n%*s", (int)indent, "");
             column = indent;
@@ -67,9 +66,8 @@ static void write_wrapped(FILE *to, const char *text, uint32_t at, uint32_t inde
             fputc(' ', to);
             column++;
         }
-        fprintf(to, "%.*s", (int)n, text);
+        fprintf(to, "%.*s", (int)word.len, word.data);
         column += n;
-        text = *end ? end + 1 : end;
     }
     fputc('\n', to);
 }

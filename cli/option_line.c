@@ -30,7 +30,7 @@ bool option_find_long(enum command_id command, struct span name, enum option_id 
         for (enum option_id i = 0; i < OPT_N; i++) {
             const struct option *row = option_row(i);
             if (is_candidate(row, command) &&
-                (span_is(name, row->name) || option_word_in(row->aliases, ' ', name)) &&
+                (span_is(name, row->name) || option_word_in(row->aliases, name)) &&
                 (!*negated || (row->kind == OPTION_FLAG && !row->writes))) {
                 *id = i;
                 return true;
@@ -47,7 +47,7 @@ bool option_find_long(enum command_id command, struct span name, enum option_id 
 bool option_find_short(enum command_id command, struct span name, enum option_id *id) {
     for (enum option_id i = 0; i < OPT_N; i++) {
         const struct option *row = option_row(i);
-        if (is_candidate(row, command) && option_word_in(row->shorts, ' ', name)) {
+        if (is_candidate(row, command) && option_word_in(row->shorts, name)) {
             *id = i;
             return true;
         }
@@ -63,11 +63,10 @@ static enum status unknown_option(const struct line *line, struct span name, str
         if (!is_candidate(row, command))
             continue;
         spelling_offer(&spelling, span_of(row->name));
-        for (const char *word = row->aliases; word && *word;) {
-            const char *end = strchrnul(word, ' ');
-            spelling_offer(&spelling, span_make(word, (size_t)(end - word)));
-            word = *end ? end + 1 : end;
-        }
+        const char *aliases = row->aliases;
+        struct span alias;
+        while (option_next_word(&aliases, ' ', &alias))
+            spelling_offer(&spelling, alias);
     }
     int n = (int)(name.len < 60 ? name.len : 60);
     if (spelling.best.len)

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <string.h>
 
 #define BIT(command) (1u << (command))
 #define ALL          (BIT(CMD_N) - 1u)
@@ -279,6 +280,15 @@ const struct option *option_row(enum option_id id) {
 
 bool option_belongs(enum option_id id, enum command_id command) {
     return option_row(id)->commands & BIT(command);
+}
+
+bool option_next_word(const char **list, char separator, struct span *word) {
+    if (!*list || !**list)
+        return false;
+    const char *end = strchrnul(*list, separator);
+    *word = span_make(*list, (size_t)(end - *list));
+    *list = *end ? end + 1 : end;
+    return true;
 }
 
 void option_env_name(const struct option *row, struct text *out) {

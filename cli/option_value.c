@@ -9,12 +9,11 @@
 #include <string.h>
 #include <strings.h>
 
-bool option_word_in(const char *list, char separator, struct span name) {
-    while (list && *list) {
-        const char *end = strchrnul(list, separator);
-        if (span_eq(span_make(list, (size_t)(end - list)), name))
+bool option_word_in(const char *list, struct span name) {
+    struct span word;
+    while (option_next_word(&list, ' ', &word)) {
+        if (span_eq(word, name))
             return true;
-        list = *end ? end + 1 : end;
     }
     return false;
 }
@@ -97,14 +96,11 @@ static enum status parse_double(const struct option *row, const char *text, doub
 
 static enum status parse_choice(const struct option *row, const char *text, int64_t *out,
                                 struct error *err) {
-    int64_t idx = 0;
-    for (const char *word = row->metavar; *word; idx++) {
-        const char *end = strchrnul(word, '|');
-        if (span_is(span_make(word, (size_t)(end - word)), text)) {
-            *out = idx;
+    const char *choices = row->metavar;
+    struct span word;
+    for (*out = 0; option_next_word(&choices, '|', &word); ++*out) {
+        if (span_is(word, text))
             return OK;
-        }
-        word = *end ? end + 1 : end;
     }
     return error_set(err, ERR_INPUT, "'%.60s' is not one of %s", text, row->metavar);
 }

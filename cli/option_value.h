@@ -30,8 +30,8 @@ enum status options_assign(struct options *options, enum option_id id, const cha
 bool option_find_long(enum command_id command, struct span name, enum option_id *id, bool *negated);
 bool option_find_short(enum command_id command, struct span name, enum option_id *id);
 
-/* Whether `name` is one of the words of a list separated by `separator`. */
-bool option_word_in(const char *list, char separator, struct span name);
+/* Whether `name` is one of the words of a list of shorts or aliases. */
+bool option_word_in(const char *list, struct span name);
 
 /* Command line without argv[0]: sets options->command and the operands. */
 enum status options_read_line(struct options *options, const struct options_input *input,

@@ -158,6 +158,9 @@ struct option {
 /* The row of an option; `id` < OPT_N. */
 const struct option *option_row(enum option_id id);
 bool option_belongs(enum option_id id, enum command_id command);
+/* The words of a list in the table (shorts, aliases, choices), one after the other; false at the
+ * end. `list` may be NULL. */
+bool option_next_word(const char **list, char separator, struct span *word);
 /* "SHOAL_CTX_SIZE" of "ctx-size". */
 void option_env_name(const struct option *row, struct text *out);
 
