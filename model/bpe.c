@@ -10,7 +10,7 @@
 
 #define RANK_NONE  UINT32_MAX
 #define NOWHERE    UINT32_MAX
-#define SHORT_WORD 32 /* bytes; up to here scanning again is cheaper than a heap */
+#define SHORT_WORD 32 /* bytes: nearly every word; its tokens and ranks stay on the stack */
 
 static uint32_t pair_slot(const struct bpe *bpe, uint32_t left, uint32_t right) {
     return (uint32_t)rng_mix((uint64_t)left << 32 | right) & bpe->mask;

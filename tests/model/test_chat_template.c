@@ -134,6 +134,15 @@ static void published_templates_are_recognised(void **state) {
     }
 }
 
+static void unknown_names_are_no_template(void **state) {
+    (void)state;
+    enum chat_template t = CHAT_QWEN3;
+    assert_false(chat_template_from_name(span_of("qwen"), &t));
+    assert_false(chat_template_from_name(span_of(""), &t));
+    assert_true(chat_template_from_name(span_of("qwen3.5-small"), &t));
+    assert_int_equal(t, CHAT_QWEN35_SMALL);
+}
+
 static struct json_object *parse(const char *json) {
     struct json_object *value = NULL;
     struct error err;
@@ -332,6 +341,7 @@ int main(void) {
         cmocka_unit_test(random_chats_render_exactly),
         cmocka_unit_test(random_qwen3_chats_render_exactly),
         cmocka_unit_test(published_templates_are_recognised),
+        cmocka_unit_test(unknown_names_are_no_template),
         cmocka_unit_test(faults_name_the_field),
         cmocka_unit_test(demo_prompts_give_the_ids_of_the_reference),
         cmocka_unit_test(markers_of_the_caller_stay_text),

@@ -251,6 +251,11 @@ static void values_take_the_type_of_their_schema(void **state) {
         {"n", "1e999", "\"1e999\""},
         {"n", "nan", "\"nan\""},
         {"n", "-0.0", "0"},
+        {"n", "5.", "\"5.\""},
+        {"n", "1e", "\"1e\""},
+        {"n", "-1E+2", "-100"},
+        {"x", "-", "\"-\""},
+        {"x", "-1.5e2", "-1.5e2"},
         {"b", "true", "true"},
         {"b", "False", "false"},
         {"b", "yes", "\"yes\""},
@@ -291,6 +296,21 @@ static void values_take_the_type_of_their_schema(void **state) {
         text_free(&text);
         text_free(&expected);
     }
+    json_object_put(tools);
+}
+
+static void schemas_may_stand_without_their_wrapper(void **state) {
+    (void)state;
+    struct json_object *tools = NULL;
+    struct error err;
+    static const char schema[] =
+        "[5,{\"name\":\"g\"},{\"name\":\"f\",\"parameters\":{\"properties\":"
+        "{\"a\":{\"type\":\"string\"},\"b\":true}}}]";
+    assert_int_equal(json_parse(span_of(schema), &tools, &err), OK);
+    struct run run = {.calls = CALLS_XML, .tools = tools};
+    check(&run, CALL("f", PARAMETER("a", "5") PARAMETER("b", "5")),
+          "F{f}A{{\"a\":\"5\",\"b\":\"5\"}}E");
+    check(&run, CALL("g", PARAMETER("a", "5")), "F{g}A{{\"a\":5}}E");
     json_object_put(tools);
 }
 
@@ -455,6 +475,7 @@ int main(void) {
         cmocka_unit_test(cut_off_calls_close_their_json),
         cmocka_unit_test(text_behind_a_call_is_content),
         cmocka_unit_test(values_take_the_type_of_their_schema),
+        cmocka_unit_test(schemas_may_stand_without_their_wrapper),
         cmocka_unit_test(json_calls_come_out_with_their_arguments),
         cmocka_unit_test(malformed_json_calls_are_content_unchanged),
         cmocka_unit_test(cut_off_json_calls_keep_complete_arguments),
