@@ -25,9 +25,13 @@ static enum status open_parts(struct model *model, const struct model_options *o
     if (options->with_weights)
         TRY(weights_bind(&model->weights, &model->gguf, &model->hp, options->with_mtp,
                          &model->arena, err));
-    TRY(tokenizer_open(&model->tokenizer, &model->gguf, err));
     model->chat_template = chat_template_of(&model->gguf, &model->chat_template_exact);
-    return find_unused_ids(model, err);
+    enum status status = tokenizer_open(&model->tokenizer, &model->gguf, err);
+    if (status == OK)
+        status = find_unused_ids(model, err);
+    if (status != OK)
+        error_wrap(err, "%s", options->path); /* the readers above name the file themselves */
+    return status;
 }
 
 enum status model_open(struct model *model, const struct model_options *options,
@@ -35,10 +39,8 @@ enum status model_open(struct model *model, const struct model_options *options,
     *model = (struct model){0};
     TRY(gguf_open(&model->gguf, options->path, err));
     enum status status = open_parts(model, options, err);
-    if (status != OK) {
-        error_wrap(err, "%s", options->path);
+    if (status != OK)
         model_close(model);
-    }
     return status;
 }
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Every stage of sampling on eight logits whose shares can be worked out by hand. */
 #include "worker/sampling/sampler.h"
 
 #include "worker/sampling/logprobs.h"
