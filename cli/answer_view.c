@@ -6,9 +6,12 @@
 #define NORMAL "\033[0m"
 
 void answer_view_init(struct answer_view *view, const struct cli *cli) {
+    enum { AUTO, ON, OFF } show = options_choice(cli->options, OPT_SHOW_REASONING);
     *view = (struct answer_view){.to = cli->out,
                                  .is_tty = cli->terminal.out_is_tty,
                                  .color = cli->terminal.color_out,
+                                 .shows_thought =
+                                     show == ON || (show == AUTO && cli->terminal.out_is_tty),
                                  .at_line_begin = true};
 }
 
@@ -48,7 +51,7 @@ void answer_view_event(void *user, const struct output_event *event) {
     struct answer_view *view = user;
     switch (event->kind) {
     case OUTPUT_REASONING:
-        if (!view->is_tty || event->text.len == 0)
+        if (!view->shows_thought || event->text.len == 0)
             return;
         begin_thought(view);
         write_text(view, event->text);

@@ -2,7 +2,7 @@
 /* An answer as a person or a pipe sees it, written as it comes.
  *
  * A terminal shows the thought too, dim and under a heading (meaning is never by colour alone); a
- * pipe gets only the answer. Control characters of the model never reach a terminal, where they
+ * pipe gets only the answer; --show-reasoning decides otherwise. Control characters of the model never reach a terminal, where they
  * could move the cursor or worse. */
 #ifndef SHOAL_CLI_ANSWER_VIEW_H
 #define SHOAL_CLI_ANSWER_VIEW_H
@@ -17,6 +17,7 @@
 struct answer_view {
     FILE *to; /* borrowed */
     bool is_tty, color;
+    bool shows_thought;
     bool in_thought;    /* the heading was written, the answer has not begun */
     bool at_line_begin; /* the last byte was a line end */
 };

@@ -125,6 +125,10 @@ static const struct option rows[OPT_N] = {
         .name = "reasoning", .shorts = "rea", .kind = OPTION_CHOICE, .metavar = "auto|on|off",
         .fallback = "auto", .group = GROUP_COMMAND, .commands = BIT(CMD_RUN),
         .help = "think before answering; auto is the template's habit"},
+    [OPT_SHOW_REASONING] = {
+        .name = "show-reasoning", .kind = OPTION_CHOICE, .metavar = "auto|on|off",
+        .fallback = "auto", .group = GROUP_COMMAND, .commands = BIT(CMD_RUN),
+        .help = "print the thoughts before the answer; auto does so on a terminal"},
     [OPT_HISTORY] = {
         .name = "history", .kind = OPTION_FLAG, .fallback = "on", .group = GROUP_COMMAND,
         .commands = BIT(CMD_RUN), .help = "keep the lines typed in a file for the next time"},

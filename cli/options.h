@@ -68,6 +68,7 @@ enum option_id {
     OPT_SYSTEM_PROMPT,
     OPT_PREDICT,
     OPT_REASONING,
+    OPT_SHOW_REASONING,
     OPT_HISTORY,
     OPT_TEMP,
     OPT_TOP_K,

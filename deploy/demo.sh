@@ -17,8 +17,8 @@ fi
 ninja --quiet -C build/release shoal
 
 shoal=build/release/cli/shoal
-echo "\$ $shoal run -p 'What is 27 + 58?' --temp 0 --reasoning on"
-$shoal run -p 'What is 27 + 58?' --temp 0 --reasoning on --verbose
+echo "\$ $shoal run -p 'What is 27 + 58?' --temp 0 --reasoning on --show-reasoning on"
+$shoal run -p 'What is 27 + 58?' --temp 0 --reasoning on --show-reasoning on --verbose
 cat <<END
 
 That was the demonstration model, trained on sums, capitals, opposites, days, sorting, spelling and

@@ -21,7 +21,8 @@ struct sample {
 static char *shown(bool is_tty, bool color, const struct sample *samples) {
     char *bytes = NULL;
     size_t n = 0;
-    struct cli cli = {.terminal = {.out_is_tty = is_tty, .color_out = color}};
+    static struct options options; /* nothing is set: the terminal decides */
+    struct cli cli = {.options = &options, .terminal = {.out_is_tty = is_tty, .color_out = color}};
     cli.out = open_memstream(&bytes, &n);
     assert_non_null(cli.out);
     struct answer_view view;

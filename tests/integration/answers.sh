@@ -12,6 +12,12 @@ lacks out "think>"
 lacks err "tokens/s"
 cp "$folder/out" "$folder/answer"
 
+# A pipe may ask for the thoughts, a terminal may do without.
+run 0 run -p "What is 27 + 58?" --temp 0 --reasoning on --show-reasoning on
+has out "Thinking:"
+has out "Answer:"
+has out "85"
+
 # The prompt by every road gives the same answer.
 same() { cmp -s "$folder/out" "$folder/answer" || fail "another answer $1"; }
 run 0 run --temp=0 --reasoning=on --prompt="What is 27 + 58?" --verbose
