@@ -78,17 +78,26 @@ static inline const unsigned char *tile_address(const struct split_work *w, uint
            row * dtype_row_bytes(kv->dtype, kv->d_head);
 }
 
-/* A tile of n keys or values from position j on, as floats [n, d_head]; they lie in one page. The
- * tile behind it, of the n_all that the group reads, or the first of the values, is asked for. */
+/* Says which bytes are read after the tile at j of the n_all positions that the group reads: the
+ * next tile, and the first values after the last keys. */
+static inline void ahead_begin(const struct split_work *w, uint32_t which, uint32_t j,
+                               uint32_t n_all) {
+    size_t tile_bytes = ATTENTION_TILE * dtype_row_bytes(w->kv->dtype, w->kv->d_head);
+    *w->ahead = (struct tile_ahead){0};
+    if (j + ATTENTION_TILE < n_all)
+        w->ahead->at = tile_address(w, which, j + ATTENTION_TILE);
+    else if (which == 0)
+        w->ahead->at = tile_address(w, 1, 0);
+    if (w->ahead->at)
+        w->ahead->end = w->ahead->at + tile_bytes;
+}
+
+/* A tile of n keys or values from position j on, as floats [n, d_head]; they lie in one page. */
 static inline const float *tile_load(const struct split_work *w, uint32_t which, uint32_t j,
                                      uint32_t n, uint32_t n_all) {
     const struct kv_layer *kv = w->kv;
     const unsigned char *from = tile_address(w, which, j);
-    if (j + ATTENTION_TILE < n_all)
-        w->ahead->at = tile_address(w, which, j + ATTENTION_TILE);
-    else
-        w->ahead->at = tile_address(w, 1, 0);
-    w->ahead->end = w->ahead->at + ATTENTION_TILE * dtype_row_bytes(kv->dtype, kv->d_head);
+    ahead_begin(w, which, j, n_all);
     if (kv->dtype == DTYPE_F32)
         return (const float *)(const void *)from;
     const uint16_t *half = (const uint16_t *)(const void *)from;
