@@ -2,8 +2,8 @@
 /* An answer as a person or a pipe sees it, written as it comes.
  *
  * A terminal shows the thought too, dim and under a heading (meaning is never by colour alone); a
- * pipe gets only the answer; --show-reasoning decides otherwise. Control characters of the model never reach a terminal, where they
- * could move the cursor or worse. */
+ * pipe gets only the answer; --show-reasoning decides otherwise. Control characters of the model
+ * never reach a terminal, where they could move the cursor or worse. */
 #ifndef SHOAL_CLI_ANSWER_VIEW_H
 #define SHOAL_CLI_ANSWER_VIEW_H
 

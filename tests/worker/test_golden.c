@@ -15,16 +15,54 @@
 
 static struct demo demo;
 
+/* Every row of logits of every prompt, or the divergence from those. */
+struct rows {
+    float *logits; /* [n_rows, n_vocab] */
+    size_t n_rows, next;
+    double kl_sum;
+    bool compare;
+};
+
+/* Those of the reference kernels: kept by the first test, compared with by the last. */
+static struct rows reference;
+
 static int open_demo(void **state) {
     (void)state;
     demo_open(&demo, true);
+    for (size_t i = 0; i < demo_n_prompts(&demo); i++) {
+        uint32_t n_ids;
+        free(demo_ids(demo_prompt(&demo, i), "ids", &n_ids));
+        reference.n_rows += n_ids;
+    }
+    reference.logits = calloc(reference.n_rows, demo.model.hp.n_vocab * sizeof(float));
+    assert_non_null(reference.logits);
     return 0;
 }
 
 static int close_demo(void **state) {
     (void)state;
+    free(reference.logits);
     demo_close(&demo);
     return 0;
+}
+
+static void keep_or_compare(void *user, uint32_t request_idx, uint32_t token_idx,
+                            const float *logits) {
+    struct rows *rows = user;
+    uint32_t n = demo.model.hp.n_vocab;
+    (void)request_idx, (void)token_idx;
+    assert_true(rows->next < rows->n_rows);
+    float *kept = rows->logits + rows->next++ * n;
+    if (!rows->compare) {
+        memcpy(kept, logits, n * sizeof *logits);
+        return;
+    }
+    double log_p = logits_log_sum_exp(kept, n), log_q = logits_log_sum_exp(logits, n), kl = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (isfinite(kept[i]))
+            kl += exp(kept[i] - log_p) * ((kept[i] - log_p) - (logits[i] - log_q));
+    }
+    rows->kl_sum += kl;
 }
 
 static void reference_scores_equal_golden(void **state) {
@@ -32,6 +70,9 @@ static void reference_scores_equal_golden(void **state) {
     struct engine *engine =
         demo_engine(&demo, &(struct demo_engine_options){.kernels = "ref", .n_threads = 2});
     struct score_options options = demo_score_options(&demo);
+    options.logits = keep_or_compare;
+    options.user = &reference;
+    reference.next = 0;
     for (size_t i = 0; i < demo_n_prompts(&demo); i++) {
         struct json_object *prompt = demo_prompt(&demo, i);
         uint32_t n_ids, n_greedy;
@@ -180,33 +221,6 @@ static void reference_layers_equal_golden(void **state) {
     json_object_put(golden);
 }
 
-/* Every row of logits of every prompt, or the divergence from those. */
-struct rows {
-    float *logits; /* [n_rows, n_vocab] */
-    size_t n_rows, next;
-    double kl_sum;
-    bool compare;
-};
-
-static void keep_or_compare(void *user, uint32_t request_idx, uint32_t token_idx,
-                            const float *logits) {
-    struct rows *rows = user;
-    uint32_t n = demo.model.hp.n_vocab;
-    (void)request_idx, (void)token_idx;
-    assert_true(rows->next < rows->n_rows);
-    float *kept = rows->logits + rows->next++ * n;
-    if (!rows->compare) {
-        memcpy(kept, logits, n * sizeof *logits);
-        return;
-    }
-    double log_p = logits_log_sum_exp(kept, n), log_q = logits_log_sum_exp(logits, n), kl = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if (isfinite(kept[i]))
-            kl += exp(kept[i] - log_p) * ((kept[i] - log_p) - (logits[i] - log_q));
-    }
-    rows->kl_sum += kl;
-}
-
 static void score_all(const char *kernels, struct rows *rows) {
     struct engine *engine =
         demo_engine(&demo, &(struct demo_engine_options){.kernels = kernels, .n_threads = 2});
@@ -229,29 +243,20 @@ static void score_all(const char *kernels, struct rows *rows) {
 static void fast_kernels_stay_near_the_reference(void **state) {
     (void)state;
     static const char *const variants[] = {"avx2", "avx512"};
-    struct rows rows = {0};
-    for (size_t i = 0; i < demo_n_prompts(&demo); i++) {
-        uint32_t n_ids;
-        free(demo_ids(demo_prompt(&demo, i), "ids", &n_ids));
-        rows.n_rows += n_ids;
-    }
-    rows.logits = calloc(rows.n_rows, demo.model.hp.n_vocab * sizeof *rows.logits);
-    assert_non_null(rows.logits);
-    score_all("ref", &rows);
-    rows.compare = true;
+    assert_int_equal(reference.next, reference.n_rows); /* the first test has run */
+    reference.compare = true;
     size_t n_run = 0;
     for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
         if (!kernels_run_here(variants[v]))
             continue;
-        rows.kl_sum = 0;
-        score_all(variants[v], &rows);
-        double mean = rows.kl_sum / (double)rows.n_rows;
+        reference.kl_sum = 0;
+        score_all(variants[v], &reference);
+        double mean = reference.kl_sum / (double)reference.n_rows;
         print_message("%s: mean KL to the reference %.3g over %zu positions\n", variants[v], mean,
-                      rows.n_rows);
+                      reference.n_rows);
         assert_true(mean < 1e-3);
         n_run++;
     }
-    free(rows.logits);
     if (n_run == 0)
         skip();
 }
