@@ -83,7 +83,8 @@ enum status line_editor_open(struct line_editor **out, const struct cli *cli, st
     el_set(editor->edit, EL_EDITOR, "emacs");
     el_set(editor->edit, EL_SIGNAL, 0);
     el_set(editor->edit, EL_SETTY, "-d", "-isig", NULL);
-    el_set(editor->edit, EL_ADDFN, "shoal-interrupt", "leave the line", on_interrupt);
+    /* el_set would copy the two texts and never free them. */
+    el_wset(editor->edit, EL_ADDFN, L"shoal-interrupt", L"leave the line", on_interrupt);
     el_set(editor->edit, EL_BIND, "^C", "shoal-interrupt", NULL);
     el_set(editor->edit, EL_HIST, history, editor->history);
     HistEvent event;
