@@ -3,6 +3,7 @@
 #include "bench/read_bandwidth.h"
 
 #include "base/clock.h"
+#include "bench/median.h"
 #include "worker/cache/mapping.h"
 #include "worker/memory_probe.h"
 
@@ -50,11 +51,6 @@ static void read_task(void *arg, uint32_t thread_idx, uint32_t n_threads) {
         r->sums[thread_idx] += sum[word];
 }
 
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 enum status read_bandwidth_measure(struct thread_pool *pool, uint32_t n_passes,
                                    double *bytes_per_second, struct error *err) {
     long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
@@ -79,8 +75,7 @@ enum status read_bandwidth_measure(struct thread_pool *pool, uint32_t n_passes,
             thread_pool_run(pool, read_task, r);
             rates[i] = (double)bytes / clock_seconds_since(begin);
         }
-        qsort(rates, n_passes, sizeof rates[0], compare_doubles);
-        *bytes_per_second = rates[n_passes / 2];
+        *bytes_per_second = median(rates, n_passes);
         mapping_give_back(r->words, bytes);
     }
     free(r);

@@ -4,6 +4,7 @@
 #include "cli/bench.h"
 
 #include "base/json.h"
+#include "bench/median.h"
 #include "bench/model_bench.h"
 #include "bench/read_bandwidth.h"
 #include "cli/progress.h"
@@ -150,11 +151,6 @@ static uint64_t count_params(const struct model *model) {
     return n;
 }
 
-static int compare_doubles(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 struct speed {
     double median, mean, stddev; /* tokens per second */
     struct text samples_ns, samples_ts;
@@ -174,11 +170,8 @@ static void compute_speed(const struct model_bench_result *r, struct speed *spee
     for (uint32_t i = 0; ts && i < r->n_samples; i++)
         speed->stddev += (ts[i] - speed->mean) * (ts[i] - speed->mean);
     speed->stddev = r->n_samples > 1 ? sqrt(speed->stddev / (r->n_samples - 1)) : 0;
-    if (ts) {
-        qsort(ts, r->n_samples, sizeof *ts, compare_doubles);
-        uint32_t half = r->n_samples / 2;
-        speed->median = r->n_samples % 2 ? ts[half] : (ts[half - 1] + ts[half]) / 2;
-    }
+    if (ts && r->n_samples > 0)
+        speed->median = median(ts, r->n_samples);
     free(ts);
 }
 
