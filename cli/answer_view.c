@@ -16,14 +16,13 @@ void answer_view_init(struct answer_view *view, const struct cli *cli) {
 }
 
 static void write_text(struct answer_view *view, struct span text) {
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-        bool is_control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
-        if (!view->is_tty || !is_control)
-            fputc(c, view->to);
-    }
-    if (text.len)
-        view->at_line_begin = text.data[text.len - 1] == '\n';
+    if (text.len == 0)
+        return;
+    if (view->is_tty)
+        terminal_write(view->to, text);
+    else
+        fwrite(text.data, 1, text.len, view->to);
+    view->at_line_begin = text.data[text.len - 1] == '\n';
 }
 
 static void end_line(struct answer_view *view) {

@@ -51,8 +51,8 @@ int chat_run(struct cli *cli, struct conversation *conversation) {
     struct error err;
     if (line_editor_open(&editor, cli, &err) != OK)
         return cli_fail(cli, DURING_WORK, &err);
-    struct span name = chat_model_name(conversation->model);
-    fprintf(cli->out, "%.*s; /help lists commands, Ctrl-D leaves\n", (int)name.len, name.data);
+    terminal_write(cli->out, chat_model_name(conversation->model));
+    fputs("; /help lists commands, Ctrl-D leaves\n", cli->out);
     struct text line = {0};
     bool asked_to_leave = false, leaves = false;
     while (!leaves) {

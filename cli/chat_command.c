@@ -4,7 +4,6 @@
 #include "cli/chat_command.h"
 
 #include "base/mapped_file.h"
-#include "cli/answer.h"
 #include "cli/spelling.h"
 
 #include <errno.h>
@@ -80,14 +79,17 @@ static void do_system(struct chat *chat) {
         return;
     }
     struct span system = conversation_system(chat->conversation);
-    fprintf(chat->cli->out, "%.*s\n", (int)system.len, system.len ? system.data : "");
+    terminal_write(chat->cli->out, system);
+    fputc('\n', chat->cli->out);
 }
 
 static void do_show(struct chat *chat) {
     const struct conversation *c = chat->conversation;
     FILE *to = chat->cli->out;
     struct span name = chat_model_name(c->model);
-    fprintf(to, "model     %.*s (%s)\n", (int)name.len, name.data, arch_name(c->model->hp.arch));
+    fputs("model     ", to);
+    terminal_write(to, name);
+    fprintf(to, " (%s)\n", arch_name(c->model->hp.arch));
     fprintf(to, "template  %s\n", chat_template_name(c->model->chat_template));
     fprintf(to, "engine    %s, %u threads, context %u tokens\n", engine_kernels(c->engine),
             engine_n_threads(c->engine), engine_ctx_size(c->engine));

@@ -157,7 +157,7 @@ static void write_cell(const struct table *table, uint32_t column, const char *t
     uint32_t blanks = width - terminal_text_width(text);
     bool right = table->columns[column].right;
     pad(table->to, right ? blanks : 0, ' ');
-    fputs(text, table->to);
+    terminal_write(table->to, span_of(text)); /* names come from files */
     pad(table->to, right || (is_last && table->format == TABLE_TERMINAL) ? 0 : blanks, ' ');
 }
 

@@ -59,6 +59,14 @@ uint32_t terminal_width(const struct terminal *terminal) {
     return width < COLUMNS_MIN ? COLUMNS_MIN : width;
 }
 
+void terminal_write(FILE *to, struct span text) {
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        if ((c >= 0x20 && c != 0x7f) || c == '\n' || c == '\t')
+            fputc(c, to);
+    }
+}
+
 uint32_t terminal_text_width(const char *text) {
     struct span rest = span_of(text);
     uint32_t width = 0;

@@ -4,10 +4,12 @@
 #ifndef SHOAL_CLI_TERMINAL_H
 #define SHOAL_CLI_TERMINAL_H
 
+#include "base/span.h"
 #include "cli/options.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct terminal {
     bool in_is_tty, out_is_tty, err_is_tty;
@@ -24,6 +26,10 @@ void terminal_init(struct terminal *terminal, const struct options *options);
 /* Columns of the terminal behind stderr now (people resize windows): asked from the system,
  * else COLUMNS, else 80. */
 uint32_t terminal_width(const struct terminal *terminal);
+
+/* Writes text of a model or a file without its control characters (line ends and tabs stay): on a
+ * terminal they could move the cursor or worse. */
+void terminal_write(FILE *to, struct span text);
 
 /* Columns that UTF-8 text takes; each code point counts by wcwidth, unknown ones as 1. */
 uint32_t terminal_text_width(const char *text);
