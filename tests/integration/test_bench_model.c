@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `shoal bench model`: the rows that scripts read. What is checked is their shape and their
+ * arithmetic, never how fast anything was. */
+#include "tests/integration/support_process.h"
+
+#include "base/json.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct json_object *field(struct json_object *row, const char *key) {
+    struct json_object *value = NULL;
+    if (!json_object_object_get_ex(row, key, &value))
+        fail_msg("no '%s'", key);
+    return value;
+}
+
+static double number(struct json_object *row, const char *key) {
+    return json_object_get_double(field(row, key));
+}
+
+static void check_row(struct json_object *row, const char *test, int n_prompt, int n_gen,
+                      int n_depth, int n_seqs) {
+    assert_string_equal(json_object_get_string(field(row, "test")), test);
+    assert_int_equal(number(row, "n_prompt"), n_prompt);
+    assert_int_equal(number(row, "n_gen"), n_gen);
+    assert_int_equal(number(row, "n_depth"), n_depth);
+    assert_int_equal(number(row, "n_seqs"), n_seqs);
+    assert_int_equal(number(row, "threads"), 2);
+    assert_int_equal(number(row, "workers"), 1);
+    assert_string_equal(json_object_get_string(field(row, "kernels")), "ref");
+    struct json_object *samples = field(row, "samples_ts");
+    assert_int_equal(json_object_array_length(samples), 3);
+    double median = number(row, "median_ts");
+    int n_below = 0, n_above = 0;
+    for (size_t i = 0; i < 3; i++) {
+        double ts = json_object_get_double(json_object_array_get_idx(samples, i));
+        assert_true(ts > 0);
+        n_below += ts <= median + 1e-3;
+        n_above += ts >= median - 1e-3;
+    }
+    assert_true(n_below >= 2 && n_above >= 2);
+    assert_true(number(row, "read_bytes_per_s") > 0);
+    if (n_prompt > 0) {
+        assert_null(field(row, "read_fraction"));
+        return;
+    }
+    double expected = number(row, "bytes_per_token") * median / number(row, "read_bytes_per_s");
+    assert_true(fabs(number(row, "read_fraction") - expected) <= 1e-3 * expected);
+}
+
+static void rows_are_what_scripts_expect(void **state) {
+    (void)state;
+    struct process_result result;
+    const char *argv[] = {shoal_program(), "bench",     "model", "-p",  "8",  "-n",     "2",
+                          "-pg",           "6,2",       "-d",    "0,5", "-r", "3",      "-np",
+                          "1,2",           "--kernels", "ref",   "-t",  "2",  "--json", NULL};
+    process_run(argv, NULL, 120, &result);
+    if (result.exit_code != 0)
+        fail_msg("%s", text_str(&result.err));
+    struct json_object *rows = NULL;
+    struct error err;
+    assert_int_equal(json_parse(text_span(&result.out), &rows, &err), OK);
+    assert_int_equal(json_object_array_length(rows), 12);
+    size_t i = 0;
+    for (int n_seqs = 1; n_seqs <= 2; n_seqs++) {
+        for (int depth = 0; depth <= 5; depth += 5) {
+            char name[3][32];
+            const char *suffix = depth ? " @ d5" : "";
+            snprintf(name[0], sizeof name[0], "pp8%s", suffix);
+            snprintf(name[1], sizeof name[1], "tg2%s", suffix);
+            snprintf(name[2], sizeof name[2], "pp6+tg2%s", suffix);
+            check_row(json_object_array_get_idx(rows, i++), name[0], 8, 0, depth, n_seqs);
+            check_row(json_object_array_get_idx(rows, i++), name[1], 0, 2, depth, n_seqs);
+            check_row(json_object_array_get_idx(rows, i++), name[2], 6, 2, depth, n_seqs);
+        }
+    }
+    /* One token of one sequence reads every weight but those of unchosen experts and of the
+     * embedding; two sequences share what both read. */
+    double one = number(json_object_array_get_idx(rows, 1), "bytes_per_token");
+    double two = number(json_object_array_get_idx(rows, 7), "bytes_per_token");
+    assert_true(one > 1e6 && one < 18e6);
+    assert_true(two < one && two > one / 2);
+    json_object_put(rows);
+    process_result_free(&result);
+}
+
+static void what_cannot_be_measured_is_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *option, *value, *says;
+        int exit_code;
+    } cases[] = {
+        {"-p", "8,x", "--n-prompt", 2},
+        {"-np", "0", "at least 1 sequence", 2},
+        {"-pg", "8", "two counts", 2},
+        {"-p", "40000", "at most 32768", 5},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct process_result result;
+        const char *argv[] = {shoal_program(), "bench", "model", cases[i].option,
+                              cases[i].value,  "-r",    "1",     NULL};
+        process_run(argv, NULL, 60, &result);
+        if (result.exit_code != cases[i].exit_code || !strstr(text_str(&result.err), cases[i].says))
+            fail_msg("%s %s: exit %d: %s", cases[i].option, cases[i].value, result.exit_code,
+                     text_str(&result.err));
+        process_result_free(&result);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_are_what_scripts_expect),
+        cmocka_unit_test(what_cannot_be_measured_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
