@@ -25,8 +25,8 @@ static enum status open_parts(struct model *model, const struct model_options *o
     if (options->with_weights)
         TRY(weights_bind(&model->weights, &model->gguf, &model->hp, options->with_mtp,
                          &model->arena, err));
-    model->chat_template = chat_template_of(&model->gguf, &model->chat_template_exact);
     enum status status = tokenizer_open(&model->tokenizer, &model->gguf, err);
+    model->chat_template = chat_template_of(&model->gguf, &model->chat_template_exact);
     if (status == OK)
         status = find_unused_ids(model, err);
     if (status != OK)
