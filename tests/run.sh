@@ -7,8 +7,8 @@
 #     threads, ThreadSanitizer
 #     fuzz targets, clang and libFuzzer
 #
-# About 15 minutes on two cores, with the builds; build trees stay in build/, so that a second run compiles nothing.
-# The last line is "N passed, N failed, N skipped". Usage: sh tests/run.sh
+# About 15 minutes on two cores with the builds; their trees stay in build/, so that a second run
+# compiles nothing. The last line is "N passed, N failed, N skipped". Usage: sh tests/run.sh
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
