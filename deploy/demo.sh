@@ -14,7 +14,10 @@ fi
 if [ ! -x build/release/cli/shoal ]; then
     echo "building shoal, a minute or two on two cores"
 fi
-ninja --quiet -C build/release shoal
+output=$(ninja --quiet -C build/release shoal) || {
+    echo "$output" # the compiler's messages; otherwise there is nothing worth saying
+    exit 1
+}
 
 shoal=build/release/cli/shoal
 echo "\$ $shoal run -p 'What is 27 + 58?' --temp 0 --reasoning on --show-reasoning on"
