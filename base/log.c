@@ -23,6 +23,12 @@ void log_line(const struct log *log, enum log_level level, const char *format, .
     va_start(args, format);
     vsnprintf(body, sizeof body, format, args);
     va_end(args);
+    /* Names from files and options stand in messages; on a terminal they must not move the cursor.
+     */
+    for (char *c = body; *c; c++) {
+        if (((unsigned char)*c < 0x20 && *c != '\n' && *c != '\t') || *c == 0x7f)
+            *c = '?';
+    }
     bool color = log->color && levels[level].color[0];
     int n = snprintf(line, sizeof line, "shoal: %s%s%s%s\n", color ? levels[level].color : "",
                      levels[level].word, body, color ? "\033[0m" : "");

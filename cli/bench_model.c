@@ -322,9 +322,8 @@ int bench_model(struct cli *cli) {
     enum status status = read_lists(&b, &err);
     if (status != OK)
         return cli_fail(cli, DURING_USAGE, &err);
-    const char *operand = cli->options->n_operands > 1 ? cli->options->operands[1] : NULL;
-    struct session_model_options options = {.operand = operand};
-    status = session_model_path(cli, operand, &b.path, &err);
+    struct session_model_options options = {0};
+    status = session_model_path(cli, &b.path, &err);
     if (status == OK)
         status = session_open_model(cli, &options, &b.model, &err);
     if (status != OK) {

@@ -17,7 +17,7 @@ static enum status open_inspection(struct inspection *in, struct error *err) {
                             &in->plan);
         return OK;
     }
-    status = session_model_path(in->cli, NULL, &path, err);
+    status = session_model_path(in->cli, &path, err);
     if (status == OK)
         status = gguf_open(&in->file, text_str(&path), err);
     in->gguf = &in->file;

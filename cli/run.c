@@ -129,7 +129,7 @@ static int run_opened(struct cli *cli, struct opened *all, struct span prompt, b
 enum status command_run_offer_defaults(struct cli *cli, struct error *err) {
     struct text path = {0};
     struct gguf gguf;
-    enum status status = session_model_path(cli, NULL, &path, err);
+    enum status status = session_model_path(cli, &path, err);
     if (status == OK)
         status = gguf_open(&gguf, text_str(&path), err);
     text_free(&path);

@@ -204,8 +204,7 @@ int command_score(struct cli *cli) {
     uint32_t n_together = (uint32_t)options_int(o, OPT_PARALLEL);
     if (n_together == 0 || s.dump_prefix)
         n_together = 1;
-    struct session_model_options model_options = {
-        .operand = o->n_operands > 0 ? o->operands[0] : NULL, .with_mtp = s.dump_prefix != NULL};
+    struct session_model_options model_options = {.with_mtp = s.dump_prefix != NULL};
     if (session_open_model(cli, &model_options, &s.model, &err) != OK)
         return cli_fail(cli, DURING_LOAD, &err);
     struct session_engine_options engine_options = {.n_seqs = n_together};

@@ -30,15 +30,11 @@ static bool installed_path(struct text *path) {
     return access(text_str(path), R_OK) == 0;
 }
 
-enum status session_model_path(const struct cli *cli, const char *operand, struct text *path,
-                               struct error *err) {
+enum status session_model_path(const struct cli *cli, struct text *path, struct error *err) {
     const char *named = options_string(cli->options, OPT_MODEL);
-    if (operand && named)
-        return error_set(err, ERR_INPUT, "the model is named twice: '%s' and --model '%s'", operand,
-                         named);
-    if (operand || named) {
+    if (named) {
         text_clear(path);
-        text_add_str(path, operand ? operand : named);
+        text_add_str(path, named);
         return OK;
     }
     if (installed_path(path))
@@ -55,7 +51,7 @@ enum status session_model_path(const struct cli *cli, const char *operand, struc
 enum status session_open_model(struct cli *cli, const struct session_model_options *o,
                                struct model *model, struct error *err) {
     struct text path = {0};
-    enum status status = session_model_path(cli, o->operand, &path, err);
+    enum status status = session_model_path(cli, &path, err);
     if (status == OK) {
         struct model_options options = {
             .path = text_str(&path), .with_weights = !o->text_only, .with_mtp = o->with_mtp};

@@ -10,15 +10,14 @@
 #include "model/model.h"
 #include "worker/engine.h"
 
-/* The file that --model, or the operand of a command that takes one, names; else the demonstration
- * model. ERR_IO: that one is not installed (the text says where it was looked for). */
-enum status session_model_path(const struct cli *cli, const char *operand, struct text *path,
-                               struct error *err);
+/* The file that --model names (an operand in its place has become the option already), else the
+ * demonstration model. ERR_IO: that one is not installed (the text says where it was looked for).
+ */
+enum status session_model_path(const struct cli *cli, struct text *path, struct error *err);
 
 /* Opens the model and warns once if its chat template had to be guessed; --chat-template
  * overrides it. `text_only`: the weights stay unbound. */
 struct session_model_options {
-    const char *operand; /* a model named without an option; NULL: none */
     bool text_only;
     bool with_mtp;
 };
