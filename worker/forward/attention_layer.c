@@ -18,12 +18,7 @@ void forward_attention_layer(struct forward *f, const struct bound_layer *layer,
     float *q_rot = forward_floats(f, at->q_rot), *k_rot = forward_floats(f, at->k_rot);
     float *out = forward_floats(f, at->attn_out);
 
-    f->kernels->rmsnorm(f->ctx, &(struct rmsnorm_args){.out = h,
-                                                       .x = x,
-                                                       .w = layer->attn_norm,
-                                                       .n_tokens = n,
-                                                       .d = hp->d_model,
-                                                       .eps = hp->norm_eps});
+    forward_norm(f, h, x, layer->attn_norm);
     struct activation in = forward_activation(f, h, n, hp->d_model);
     forward_linear(f, &w->q, &in, qg, (uint64_t)packed * d_q);
     forward_linear(f, &w->k, &in, k, d_kv);

@@ -97,12 +97,7 @@ static void shared(struct forward *f, const struct bound_ffn *w, const struct ac
 void forward_ffn_layer(struct forward *f, const struct bound_layer *layer, float *x) {
     const struct hparams *hp = f->hp;
     float *h = forward_floats(f, f->plan.h);
-    f->kernels->rmsnorm(f->ctx, &(struct rmsnorm_args){.out = h,
-                                                       .x = x,
-                                                       .w = layer->ffn_norm,
-                                                       .n_tokens = f->n_tokens,
-                                                       .d = hp->d_model,
-                                                       .eps = hp->norm_eps});
+    forward_norm(f, h, x, layer->ffn_norm);
     struct activation in = forward_activation(f, h, f->n_tokens, hp->d_model);
     if (hp->n_experts == 0) {
         dense(f, &layer->ffn, &in, x);

@@ -33,7 +33,7 @@ void forward_add(struct forward *f, float *x, const float *y, uint64_t n) {
     f->kernels->add(f->ctx, &(struct add_args){.x = x, .y = y, .n = n});
 }
 
-static void norm(struct forward *f, float *out, const float *x, const float *w) {
+void forward_norm(struct forward *f, float *out, const float *x, const float *w) {
     f->kernels->rmsnorm(f->ctx, &(struct rmsnorm_args){.out = out,
                                                        .x = x,
                                                        .w = w,
@@ -108,7 +108,7 @@ void forward_run(struct forward *f, const struct forward_seq *seqs, uint32_t n_s
         snprintf(name, sizeof name, "layer %u output", i);
         show(f, name, x);
     }
-    norm(f, final, x, f->output_norm);
+    forward_norm(f, final, x, f->output_norm);
     show(f, "final norm", final);
 }
 
@@ -120,8 +120,8 @@ void forward_run_mtp(struct forward *f, const int32_t *next_ids) {
     f->kernels->embed(
         f->ctx,
         &(struct embed_args){.out = h, .table = &f->embedding, .ids = next_ids, .n_tokens = n});
-    norm(f, h, h, mtp->enorm);
-    norm(f, mix, forward_floats(f, f->plan.final), mtp->hnorm);
+    forward_norm(f, h, h, mtp->enorm);
+    forward_norm(f, mix, forward_floats(f, f->plan.final), mtp->hnorm);
     for (uint32_t t = 0; t < n; t++) {
         memcpy(in + (size_t)t * 2 * d, h + (size_t)t * d, d * sizeof *in);
         memcpy(in + ((size_t)t * 2 + 1) * d, mix + (size_t)t * d, d * sizeof *in);
@@ -130,7 +130,7 @@ void forward_run_mtp(struct forward *f, const int32_t *next_ids) {
     forward_linear(f, &mtp->eh_proj, &both, x, d);
     f->layer_idx = f->hp->n_layers;
     run_layer(f, &mtp->layer, x);
-    norm(f, x, x, mtp->head_norm);
+    forward_norm(f, x, x, mtp->head_norm);
 }
 
 const float *forward_final(const struct forward *f) {

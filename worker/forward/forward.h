@@ -149,6 +149,8 @@ struct activation forward_activation(struct forward *f, const float *x, uint32_t
                                      uint32_t d);
 void forward_linear(struct forward *f, const struct linear *linear, const struct activation *x,
                     float *y, uint64_t y_stride);
+/* out = norm(x) of all rows of the step, [n_tokens, d_model]; out may be x. */
+void forward_norm(struct forward *f, float *out, const float *x, const float *w);
 void forward_add(struct forward *f, float *x, const float *y, uint64_t n);
 
 /* x[n_tokens, d_model] += mixer(norm(x)), += ffn(norm(x)) */

@@ -76,12 +76,7 @@ void forward_gdn_layer(struct forward *f, const struct bound_layer *layer, float
                               .row_begin = seq->row_begin,
                               .n_rows = seq->n_rows};
     }
-    f->kernels->rmsnorm(f->ctx, &(struct rmsnorm_args){.out = h,
-                                                       .x = x,
-                                                       .w = layer->attn_norm,
-                                                       .n_tokens = n,
-                                                       .d = hp->d_model,
-                                                       .eps = hp->norm_eps});
+    forward_norm(f, h, x, layer->attn_norm);
     struct activation in = forward_activation(f, h, n, hp->d_model);
     project(f, w, &in);
     f->kernels->gdn_conv(f->ctx, &(struct gdn_conv_args){.out = conv,
