@@ -35,6 +35,7 @@ enum status json_parse(struct span bytes, struct json_object **out, struct error
 }
 
 void json_add_string(struct text *out, struct span bytes) {
+    static const char letters[] = "btn?fr"; /* of 0x08..0x0d; 0x0b has none */
     struct text repaired = {0};
     if (!utf8_valid(bytes)) {
         utf8_append_repaired(&repaired, bytes);
@@ -50,16 +51,13 @@ void json_add_string(struct text *out, struct span bytes) {
         begin = i + 1;
         if (c == '"' || c == '\\')
             text_printf(out, "\\%c", c);
-        else if (c == '\n')
-            text_add_str(out, "\\n");
-        else if (c == '\t')
-            text_add_str(out, "\\t");
-        else if (c == '\r')
-            text_add_str(out, "\\r");
+        else if (c >= 0x08 && c <= 0x0d && c != 0x0b)
+            text_printf(out, "\\%c", letters[c - 0x08]);
         else
             text_printf(out, "\\u%04x", c);
     }
-    text_add(out, span_make(bytes.data + begin, bytes.len - begin));
+    if (begin < bytes.len)
+        text_add(out, span_from(bytes, begin));
     text_add_char(out, '"');
     text_free(&repaired);
 }

@@ -113,32 +113,10 @@ static void add_int(struct text *out, struct json_object *value) {
         text_printf(out, "%" PRId64, n);
 }
 
-/* The escapes of json.dumps with ensure_ascii=False. */
-static void add_json_string(struct text *out, struct span bytes) {
-    text_add_char(out, '"');
-    size_t begin = 0;
-    for (size_t i = 0; i < bytes.len; i++) {
-        unsigned char c = (unsigned char)bytes.data[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        static const char letters[] = "btn?fr"; /* of 0x08..0x0d; 0x0b has none */
-        text_add(out, span_make(bytes.data + begin, i - begin));
-        begin = i + 1;
-        if (c == '"' || c == '\\')
-            text_printf(out, "\\%c", c);
-        else if (c >= 0x08 && c <= 0x0d && c != 0x0b)
-            text_printf(out, "\\%c", letters[c - 0x08]);
-        else
-            text_printf(out, "\\u%04x", c);
-    }
-    text_add(out, span_make(bytes.data + begin, bytes.len - begin));
-    text_add_char(out, '"');
-}
-
 static void add_json_scalar(struct text *out, struct json_object *value) {
     switch (json_object_get_type(value)) {
     case json_type_string:
-        add_json_string(out, json_span(value));
+        json_add_string(out, json_span(value));
         break;
     case json_type_int:
         add_int(out, value);
@@ -189,7 +167,7 @@ static bool next_member(struct text *out, struct json_frame *frame, enum json_st
         *value = json_object_array_get_idx(frame->array, frame->next_idx++);
         return true;
     }
-    add_json_string(out, span_of(lh_entry_k(entry)));
+    json_add_string(out, span_of(lh_entry_k(entry)));
     text_add_str(out, style == JSON_SPACED ? ": " : ":");
     *value = lh_entry_v(entry);
     frame->next_entry = lh_entry_next(entry);
