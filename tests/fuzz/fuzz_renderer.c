@@ -3,41 +3,19 @@
  * is refused has a text; what is accepted has pieces that cover the prompt, and ids in which added
  * tokens come from the template alone. */
 #include "model/chat_template.h"
-
-#include <stdio.h>
-#include <stdlib.h>
+#include "tests/fuzz/support_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool promise) {
-    if (!promise)
-        abort();
-}
-
-/* Opened once: libFuzzer calls the target in one thread. */
-static const struct tokenizer *demo_tokenizer(void) {
-    static struct gguf gguf;
-    static struct tokenizer *t;
-    struct error err;
-    if (t)
-        return t;
-    if (gguf_open(&gguf, SOURCE_DIR "/model/demo/shoal-demo-q8_0.gguf", &err) != OK ||
-        tokenizer_open(&t, &gguf, &err) != OK) {
-        fprintf(stderr, "%s\n", err.text);
-        exit(1);
-    }
-    return t;
-}
 
 static void check_pieces(const struct chat_prompt *prompt) {
     size_t at = 0;
     for (size_t i = 0; i < prompt->n_pieces; i++) {
         const struct chat_piece *piece = &prompt->pieces[i];
-        check(piece->begin == at && piece->end > at);
-        check(i == 0 || piece->from_caller != piece[-1].from_caller);
+        fuzz_check(piece->begin == at && piece->end > at);
+        fuzz_check(i == 0 || piece->from_caller != piece[-1].from_caller);
         at = piece->end;
     }
-    check(at == prompt->text.len);
+    fuzz_check(at == prompt->text.len);
 }
 
 static size_t count_template_markers(const struct chat_prompt *prompt, const struct tokenizer *t) {
@@ -57,19 +35,19 @@ static size_t count_template_markers(const struct chat_prompt *prompt, const str
 }
 
 static void render(enum chat_template which, const struct chat_input *input) {
-    const struct tokenizer *t = demo_tokenizer();
+    const struct tokenizer *t = fuzz_tokenizer();
     struct chat_prompt prompt = {0};
     struct token_ids ids = {0};
     struct error err = {0};
     if (chat_render(&prompt, which, input, &err) == OK) {
         check_pieces(&prompt);
-        check(chat_tokenize(&prompt, t, &ids, &err) == OK);
+        fuzz_check(chat_tokenize(&prompt, t, &ids, &err) == OK);
         size_t n_added = 0;
         for (size_t i = 0; i < ids.n; i++)
             n_added += tokenizer_kind(t, ids.data[i]) != TOKEN_NORMAL;
-        check(n_added == count_template_markers(&prompt, t));
+        fuzz_check(n_added == count_template_markers(&prompt, t));
     } else {
-        check(err.text[0] != '\0');
+        fuzz_check(err.text[0] != '\0');
     }
     token_ids_free(&ids);
     chat_prompt_free(&prompt);

@@ -5,16 +5,11 @@
 #include "model/output_splitter.h"
 
 #include "base/utf8.h"
+#include "tests/fuzz/support_fuzz.h"
 
 #include <stdint.h>
-#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool promise) {
-    if (!promise)
-        abort();
-}
 
 struct record {
     struct text line; /* of all events: kind and text, neighbours of one kind joined */
@@ -28,7 +23,7 @@ static void end_call(struct record *r) {
     struct error err;
     enum status status = json_parse(text_span(&r->arguments), &object, &err);
     /* A value of the greatest depth is one too deep inside the object. */
-    check(status == ERR_LIMIT || json_object_is_type(object, json_type_object));
+    fuzz_check(status == ERR_LIMIT || json_object_is_type(object, json_type_object));
     json_object_put(object);
     r->in_call = false;
 }
@@ -36,8 +31,8 @@ static void end_call(struct record *r) {
 static void on_event(void *user, const struct output_event *event) {
     struct record *r = user;
     bool of_call = event->kind == OUTPUT_CALL_ARGUMENTS || event->kind == OUTPUT_CALL_END;
-    check(r->in_call == of_call);
-    check(utf8_valid(event->text));
+    fuzz_check(r->in_call == of_call);
+    fuzz_check(utf8_valid(event->text));
     if (r->last != (int)event->kind || event->kind == OUTPUT_CALL_BEGIN)
         text_printf(&r->line, "|%d:", (int)event->kind);
     r->last = (int)event->kind;
@@ -62,13 +57,13 @@ static struct text split(uint8_t choice, struct span text, size_t step) {
     };
     struct output_splitter *s;
     struct error err;
-    check(output_splitter_open(&s, &options, &err) == OK);
+    fuzz_check(output_splitter_open(&s, &options, &err) == OK);
     for (size_t at = 0; at < text.len; at += step) {
         size_t n = text.len - at < step ? text.len - at : step;
-        check(output_splitter_push(s, span_make(text.data + at, n), &err) == OK);
+        fuzz_check(output_splitter_push(s, span_make(text.data + at, n), &err) == OK);
     }
-    check(output_splitter_finish(s, &err) == OK);
-    check(!record.in_call);
+    fuzz_check(output_splitter_finish(s, &err) == OK);
+    fuzz_check(!record.in_call);
     output_splitter_close(s);
     text_free(&record.arguments);
     return record.line;
@@ -80,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct span text = span_make((const char *)data + 1, size - 1);
     struct text whole = split(data[0], text, size);
     struct text cut = split(data[0], text, 1 + data[0] / 4 % 7);
-    check(span_eq(text_span(&whole), text_span(&cut)));
+    fuzz_check(span_eq(text_span(&whole), text_span(&cut)));
     text_free(&whole);
     text_free(&cut);
     return 0;

@@ -5,31 +5,9 @@
 #include "base/utf8.h"
 #include "model/nfc.h"
 #include "model/tokenizer.h"
-
-#include <stdio.h>
-#include <stdlib.h>
+#include "tests/fuzz/support_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool promise) {
-    if (!promise)
-        abort();
-}
-
-/* Opened once: libFuzzer calls the target in one thread. */
-static const struct tokenizer *demo_tokenizer(void) {
-    static struct gguf gguf;
-    static struct tokenizer *t;
-    struct error err;
-    if (t)
-        return t;
-    if (gguf_open(&gguf, SOURCE_DIR "/model/demo/shoal-demo-q8_0.gguf", &err) != OK ||
-        tokenizer_open(&t, &gguf, &err) != OK) {
-        fprintf(stderr, "%s\n", err.text);
-        exit(1);
-    }
-    return t;
-}
 
 /* What encoding and decoding makes of the text. */
 static void append_expected(struct text *out, struct span text) {
@@ -40,7 +18,7 @@ static void append_expected(struct text *out, struct span text) {
         while ((step = utf8_decode(span_from(text, n), &c)))
             n += step;
         if (n)
-            check(nfc_append(out, span_make(text.data, n), &err) == OK);
+            fuzz_check(nfc_append(out, span_make(text.data, n), &err) == OK);
         else
             text_add(out, span_make(text.data, n = 1));
         text = span_from(text, n);
@@ -48,24 +26,24 @@ static void append_expected(struct text *out, struct span text) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    const struct tokenizer *t = demo_tokenizer();
+    const struct tokenizer *t = fuzz_tokenizer();
     struct span text = span_make((const char *)data, size);
     struct token_ids ids = {0};
     struct text back = {0}, expected = {0};
     struct error err;
-    check(tokenizer_encode(t, text, false, &ids, &err) == OK);
+    fuzz_check(tokenizer_encode(t, text, false, &ids, &err) == OK);
     for (size_t i = 0; i < ids.n; i++) {
-        check(tokenizer_kind(t, ids.data[i]) == TOKEN_NORMAL);
+        fuzz_check(tokenizer_kind(t, ids.data[i]) == TOKEN_NORMAL);
         text_add(&back, tokenizer_bytes(t, ids.data[i]));
     }
     if (size)
         append_expected(&expected, text);
-    check(span_eq(text_span(&back), text_span(&expected)));
+    fuzz_check(span_eq(text_span(&back), text_span(&expected)));
 
     ids.n = 0;
-    check(tokenizer_encode(t, text, true, &ids, &err) == OK);
+    fuzz_check(tokenizer_encode(t, text, true, &ids, &err) == OK);
     for (size_t i = 0; i < ids.n; i++)
-        check(tokenizer_bytes(t, ids.data[i]).len > 0);
+        fuzz_check(tokenizer_bytes(t, ids.data[i]).len > 0);
     token_ids_free(&ids);
     text_free(&back);
     text_free(&expected);
