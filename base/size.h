@@ -14,14 +14,6 @@ static inline bool size_add(uint64_t a, uint64_t b, uint64_t *out) {
     return !__builtin_add_overflow(a, b, out);
 }
 
-/* The next multiple of `align`, a power of two. */
-static inline bool size_align(uint64_t a, uint64_t align, uint64_t *out) {
-    if (!size_add(a, align - 1, out))
-        return false;
-    *out &= ~(align - 1);
-    return true;
-}
-
 /* For trusted sizes only: the next multiple of `align`, a power of two. */
 static inline uint64_t align_up(uint64_t a, uint64_t align) {
     return (a + align - 1) & ~(align - 1);

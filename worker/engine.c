@@ -191,10 +191,6 @@ void engine_close(struct engine *e) {
     free(e);
 }
 
-const struct memory_plan *engine_memory(const struct engine *e) {
-    return &e->memory;
-}
-
 const char *engine_kernels(const struct engine *e) {
     return e->kernels.name;
 }

@@ -54,7 +54,6 @@ enum status engine_open(struct engine **out, const struct engine_options *option
                         struct error *err);
 void engine_close(struct engine *engine); /* NULL is fine */
 
-const struct memory_plan *engine_memory(const struct engine *engine);
 const char *engine_kernels(const struct engine *engine); /* "avx512" */
 uint32_t engine_n_threads(const struct engine *engine);
 uint32_t engine_ctx_size(const struct engine *engine);
