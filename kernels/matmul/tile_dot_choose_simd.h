@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which product meets a tile: one compiled function per kind of tile, chosen by the dtype. */
+#ifndef SHOAL_KERNELS_MATMUL_TILE_DOT_CHOOSE_SIMD_H
+#define SHOAL_KERNELS_MATMUL_TILE_DOT_CHOOSE_SIMD_H
+
+#include "kernels/quant/tile_simd.h"
+
+#if SIMD_AVX512
+#include "kernels/matmul/tile_dot_avx512.h"
+#else
+#include "kernels/matmul/tile_dot_avx2.h"
+#endif
+
+typedef void tile_dot_fn(struct tile_dot d, uint32_t n_tokens);
+
+/* All tokens of the pass, in groups that fit the registers. */
+static ALWAYS_INLINE void tile_dot_all(struct tile_dot d, const struct tile_kind kind,
+                                       uint32_t n_tokens) {
+    uint32_t n_done = 0;
+    while (n_done < n_tokens) {
+        uint32_t left = n_tokens - n_done, n = 1;
+        if (left >= TILE_DOT_TOKENS) {
+            n = TILE_DOT_TOKENS;
+            tile_dot_tokens(&d, kind, TILE_DOT_TOKENS);
+        } else if (left >= TILE_DOT_TOKENS / 2) {
+            n = TILE_DOT_TOKENS / 2;
+            tile_dot_tokens(&d, kind, TILE_DOT_TOKENS / 2);
+        } else {
+            tile_dot_tokens(&d, kind, 1);
+        }
+        d.x += n;
+        d.sum += n;
+        d.minima += n;
+        n_done += n;
+    }
+}
+
+static void tile_dot_32_min(struct tile_dot d, uint32_t n_tokens) {
+    tile_dot_all(d, (struct tile_kind){.sub = 32, .has_min = true, .n_narrow = 4}, n_tokens);
+}
+
+static void tile_dot_16_min(struct tile_dot d, uint32_t n_tokens) {
+    tile_dot_all(d, (struct tile_kind){.sub = 16, .has_min = true, .n_narrow = 4}, n_tokens);
+}
+
+static void tile_dot_32(struct tile_dot d, uint32_t n_tokens) {
+    tile_dot_all(d, (struct tile_kind){.sub = 32, .n_narrow = 4}, n_tokens);
+}
+
+static void tile_dot_16(struct tile_dot d, uint32_t n_tokens) {
+    tile_dot_all(d, (struct tile_kind){.sub = 16, .n_narrow = 4}, n_tokens);
+}
+
+#if SIMD_AVX512
+
+/* VNNI adds in 32 bits: the number of bits does not matter. */
+static tile_dot_fn *tile_dot_choose(struct quant_traits t) {
+    if (t.has_min)
+        return t.sub == 32 ? tile_dot_32_min : tile_dot_16_min;
+    return t.sub == 32 ? tile_dot_32 : tile_dot_16;
+}
+
+#else
+
+static void tile_dot_32_wide(struct tile_dot d, uint32_t n_tokens) {
+    tile_dot_all(d, (struct tile_kind){.sub = 32, .wide = true, .n_narrow = 1}, n_tokens);
+}
+
+static void tile_dot_32_7bit(struct tile_dot d, uint32_t n_tokens) {
+    tile_dot_all(d, (struct tile_kind){.sub = 32, .n_narrow = 1}, n_tokens);
+}
+
+static void tile_dot_16_7bit(struct tile_dot d, uint32_t n_tokens) {
+    tile_dot_all(d, (struct tile_kind){.sub = 16, .n_narrow = 1}, n_tokens);
+}
+
+static void tile_dot_16_6bit(struct tile_dot d, uint32_t n_tokens) {
+    tile_dot_all(d, (struct tile_kind){.sub = 16, .n_narrow = 2}, n_tokens);
+}
+
+/* How many results of maddubs fit 16 bits: each is two products of at most q * 127. */
+static tile_dot_fn *tile_dot_choose(struct quant_traits t) {
+    int n_fit = INT16_MAX / (2 * 127 * (t.q_max - t.q_min));
+    if (t.has_min) { /* all of them have at most 5 bits */
+        assert(n_fit >= 4);
+        return t.sub == 32 ? tile_dot_32_min : tile_dot_16_min;
+    }
+    if (t.sub == 32)
+        return quant_is_wide(t) ? tile_dot_32_wide : n_fit >= 4 ? tile_dot_32 : tile_dot_32_7bit;
+    assert(!quant_is_wide(t));
+    return n_fit >= 4 ? tile_dot_16 : n_fit >= 2 ? tile_dot_16_6bit : tile_dot_16_7bit;
+}
+
+#endif
+
+#endif
