@@ -21,27 +21,36 @@ struct tensor {
     uint64_t bytes;
 };
 
+/* How the bytes of a matrix lie in memory. */
+enum matrix_layout {
+    MATRIX_ROWS,   /* as in the file: rows follow each other at row_bytes */
+    MATRIX_PANELS, /* rearranged for the fast kernels (tensor/panels.h), quantised types only */
+};
+
 /* y = W x: a matrix as a kernel sees it. */
 struct matrix {
     enum dtype dtype;
+    enum matrix_layout layout;
     uint32_t d_out, d_in; /* rows, columns */
-    uint64_t row_bytes;
-    const void *data; /* row 0; rows follow each other at row_bytes */
+    uint64_t row_bytes;   /* of a row in the file, in either layout */
+    const void *data;     /* row 0, or panel 0 */
 };
 
 /* The experts' matrices of one layer and one projection, all of one shape and type. The pointers
  * are all a kernel sees: where experts lie, and that they lie together, is not its business. */
 struct expert_matrices {
     enum dtype dtype;
+    enum matrix_layout layout;
     uint32_t n_experts;
     uint32_t d_out, d_in;
     uint64_t row_bytes;
-    const void *const *data; /* [n_experts], row 0 of each */
+    const void *const *data; /* [n_experts], row 0 or panel 0 of each */
 };
 
 /* The matrix of one expert. */
 static inline struct matrix expert_matrix(const struct expert_matrices *experts, uint32_t expert) {
     return (struct matrix){.dtype = experts->dtype,
+                           .layout = experts->layout,
                            .d_out = experts->d_out,
                            .d_in = experts->d_in,
                            .row_bytes = experts->row_bytes,
