@@ -82,6 +82,11 @@ static double total(struct traffic t) {
     return (double)t.weight_bytes + (double)t.state_bytes + (double)t.kv_bytes;
 }
 
+static void read_memory(const struct bench_seqs *b, struct model_bench_result *result) {
+    if (b->options->reader)
+        result->read_bytes_per_s[result->n_readings++] = read_bandwidth_pass(b->options->reader);
+}
+
 static enum status run_repetitions(struct bench_seqs *b, struct model_bench_result *result,
                                    struct error *err) {
     const struct model_bench_options *o = b->options;
@@ -89,19 +94,23 @@ static enum status run_repetitions(struct bench_seqs *b, struct model_bench_resu
     uint32_t n_all = o->n_repetitions + (o->warmup != 0);
     result->n_tokens = (uint64_t)what->n_seqs * (what->n_prompt + what->n_gen);
     for (uint32_t r = 0; r < n_all; r++) {
+        int counts = !o->warmup || r > 0;
         TRY(prepare_depth(b, err));
+        if (counts)
+            read_memory(b, result);
         double bytes = total(engine_traffic(b->engine));
         uint64_t begin = clock_ns();
         TRY(read_to(b, what->n_depth + what->n_prompt, 1, err));
         TRY(generate(b, what->n_gen, err));
         double seconds = clock_seconds_since(begin);
-        if (!o->warmup || r > 0)
+        if (counts)
             result->seconds[result->n_samples++] = seconds;
         bytes = total(engine_traffic(b->engine)) - bytes;
         result->bytes_per_token = bytes / (double)result->n_tokens;
         if (o->progress)
             o->progress(o->user, r + 1, n_all);
     }
+    read_memory(b, result);
     return OK;
 }
 

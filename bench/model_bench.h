@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "bench/read_bandwidth.h"
 #include "worker/engine.h"
 
 #define MODEL_BENCH_REPETITIONS_MAX 1000u
@@ -30,6 +31,9 @@ struct model_bench_result {
     uint64_t n_tokens;      /* of one repetition, all sequences: prompt + generated */
     double bytes_per_token; /* read per token of one repetition: weights really touched, states
                                twice, keys and values */
+    uint32_t n_readings;    /* n_samples + 1, or 0 without a reader */
+    double read_bytes_per_s[MODEL_BENCH_REPETITIONS_MAX + 1]; /* before each repetition, and after
+                                                                 the last */
 };
 
 /* ERR_LIMIT: the case does not fit the engine's context or sequences; others as engine_step. A
@@ -40,6 +44,7 @@ struct model_bench_options {
     uint32_t n_repetitions;
     int warmup;
     uint32_t random_ids_below;
+    struct read_bandwidth *reader; /* on the engine's threads; NULL: measures no bandwidth */
     void (*progress)(void *user, uint32_t n_done, uint32_t n_all); /* NULL: none */
     void *user;
 };

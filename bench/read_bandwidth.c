@@ -3,7 +3,6 @@
 #include "bench/read_bandwidth.h"
 
 #include "base/clock.h"
-#include "bench/median.h"
 #include "worker/cache/mapping.h"
 #include "worker/memory_probe.h"
 
@@ -12,11 +11,11 @@
 
 #define BUFFER_BYTES_MIN (256ull << 20)
 #define BUFFER_BYTES_MAX (2ull << 30)
-#define PASSES_MAX       64
 #define STREAMS          8
 #define LINE_WORDS       8 /* a cache line */
 
-struct reading {
+struct read_bandwidth {
+    struct thread_pool *pool; /* borrowed */
     uint64_t *words;
     uint64_t n_words;                       /* a multiple of 8 */
     uint64_t sums[THREAD_POOL_THREADS_MAX]; /* kept, so that the reads are not optimised away */
@@ -24,7 +23,7 @@ struct reading {
 
 /* Makes every page real, near the thread that will read it. */
 static void write_task(void *arg, uint32_t thread_idx, uint32_t n_threads) {
-    struct reading *r = arg;
+    struct read_bandwidth *r = arg;
     uint64_t begin, end;
     thread_range(r->n_words / (STREAMS * LINE_WORDS), thread_idx, n_threads, &begin, &end);
     for (uint64_t i = begin * STREAMS * LINE_WORDS; i < end * STREAMS * LINE_WORDS; i++)
@@ -34,7 +33,7 @@ static void write_task(void *arg, uint32_t thread_idx, uint32_t n_threads) {
 /* Eight places at once, each asked for 1 KiB ahead: one stream alone leaves a quarter of the
  * bandwidth unused (12.6 against 15.8 GB/s on one thread of a Sapphire Rapids server). */
 static void read_task(void *arg, uint32_t thread_idx, uint32_t n_threads) {
-    struct reading *r = arg;
+    struct read_bandwidth *r = arg;
     uint64_t begin, end, sum[LINE_WORDS] = {0};
     thread_range(r->n_words / (STREAMS * LINE_WORDS), thread_idx, n_threads, &begin, &end);
     uint64_t stride = (end - begin) * LINE_WORDS; /* words between the streams of this thread */
@@ -51,8 +50,8 @@ static void read_task(void *arg, uint32_t thread_idx, uint32_t n_threads) {
         r->sums[thread_idx] += sum[word];
 }
 
-enum status read_bandwidth_measure(struct thread_pool *pool, uint32_t n_passes,
-                                   double *bytes_per_second, struct error *err) {
+enum status read_bandwidth_open(struct read_bandwidth **out, struct thread_pool *pool,
+                                struct error *err) {
     long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
     uint64_t bytes = 4 * (cache > 0 ? (uint64_t)cache : 0);
     if (bytes < BUFFER_BYTES_MIN)
@@ -61,23 +60,29 @@ enum status read_bandwidth_measure(struct thread_pool *pool, uint32_t n_passes,
         bytes = BUFFER_BYTES_MAX;
     while (bytes > BUFFER_BYTES_MIN && bytes > memory_available_bytes() / 2)
         bytes /= 2;
-    struct reading *r = calloc(1, sizeof *r);
+    struct read_bandwidth *r = calloc(1, sizeof *r);
     if (!r)
         return error_set(err, ERR_NOMEM, "read bandwidth: no memory");
     enum status status = mapping_take((void **)&r->words, bytes, "read bandwidth", err);
-    if (status == OK) {
-        double rates[PASSES_MAX];
-        r->n_words = bytes / sizeof *r->words; /* a power of two times the streams */
-        thread_pool_run(pool, write_task, r);
-        n_passes = n_passes < 1 ? 1 : n_passes > PASSES_MAX ? PASSES_MAX : n_passes;
-        for (uint32_t i = 0; i < n_passes; i++) {
-            uint64_t begin = clock_ns();
-            thread_pool_run(pool, read_task, r);
-            rates[i] = (double)bytes / clock_seconds_since(begin);
-        }
-        *bytes_per_second = median(rates, n_passes);
-        mapping_give_back(r->words, bytes);
+    if (status != OK) {
+        free(r);
+        return status;
     }
-    free(r);
-    return status;
+    r->pool = pool;
+    r->n_words = bytes / sizeof *r->words; /* a power of two times the streams */
+    thread_pool_run(pool, write_task, r);
+    *out = r;
+    return OK;
+}
+
+void read_bandwidth_close(struct read_bandwidth *reader) {
+    if (reader)
+        mapping_give_back(reader->words, reader->n_words * sizeof *reader->words);
+    free(reader);
+}
+
+double read_bandwidth_pass(struct read_bandwidth *reader) {
+    uint64_t begin = clock_ns();
+    thread_pool_run(reader->pool, read_task, reader);
+    return (double)(reader->n_words * sizeof *reader->words) / clock_seconds_since(begin);
 }

@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How fast this machine reads memory with all threads of a pool: the ceiling of decoding. */
+/* How fast this machine reads memory with all threads of a pool: the ceiling of decoding.
+ *
+ * A virtual machine's share of the memory moves within minutes, so a ceiling holds only for what
+ * was measured beside it: a reader stays open and is asked between the repetitions of a test. It
+ * reads a buffer well beyond the last cache level (as far as free memory allows), each thread its
+ * own contiguous part in order. Owned by the pool's owner thread. */
 #ifndef SHOAL_BENCH_READ_BANDWIDTH_H
 #define SHOAL_BENCH_READ_BANDWIDTH_H
 
 #include "base/error.h"
 #include "base/thread_pool.h"
 
-/* Bytes per second, the median of `n_passes` passes over a buffer well beyond the last cache level
- * (as far as free memory allows), each thread reading its own contiguous part in order. Takes
- * about a second. ERR_NOMEM. */
-enum status read_bandwidth_measure(struct thread_pool *pool, uint32_t n_passes,
-                                   double *bytes_per_second, struct error *err);
+struct read_bandwidth; /* opaque: owns the buffer */
+
+/* The pool outlives the reader. ERR_NOMEM. */
+enum status read_bandwidth_open(struct read_bandwidth **out, struct thread_pool *pool,
+                                struct error *err);
+void read_bandwidth_close(struct read_bandwidth *reader); /* NULL is fine */
+
+/* Bytes per second of one pass over the buffer, which takes 30 to 100 ms. */
+double read_bandwidth_pass(struct read_bandwidth *reader);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `shoal bench model`: every combination of the lists, one row each. The read bandwidth is measured
- * in the same run with the same threads, so that a row can say how near the ceiling it is. */
+ * around each repetition with the same threads, so that a row can say how near the ceiling it is
+ * even where the ceiling moves. */
 #include "cli/bench.h"
 
 #include "base/json.h"
@@ -17,8 +18,7 @@
 #include <sys/utsname.h>
 #include <time.h>
 
-#define LIST_MAX    64u
-#define READ_PASSES 7
+#define LIST_MAX 64u
 
 struct list {
     int64_t items[LIST_MAX];
@@ -32,7 +32,7 @@ struct bench {
     struct table table;
     struct list prompts, gens, depths, batches, parallels;
     struct model_bench_result *result;
-    double read_bytes_per_s;
+    struct read_bandwidth *reader; /* of the open engine */
     uint32_t ctx_size, n_seqs_max;
     char cpu[128], host[128];
 };
@@ -62,6 +62,7 @@ static const struct table_column columns[] = {
     {"stddev_ts", NULL, true},
     {"median_ts", "median", true},
     {"bytes_per_token", "read/token", true},
+    {"samples_read_bytes_per_s", NULL, false},
     {"read_bytes_per_s", NULL, true},
     {"read_fraction", "of read bandwidth", true},
 };
@@ -153,10 +154,11 @@ static uint64_t count_params(const struct model *model) {
 
 struct speed {
     double median, mean, stddev; /* tokens per second */
-    struct text samples_ns, samples_ts;
+    double read_bytes_per_s;     /* the median of the readings */
+    struct text samples_ns, samples_ts, samples_read;
 };
 
-static void compute_speed(const struct model_bench_result *r, struct speed *speed) {
+static void compute_speed(struct model_bench_result *r, struct speed *speed) {
     double *ts = calloc(r->n_samples, sizeof *ts);
     *speed = (struct speed){0};
     for (uint32_t i = 0; ts && i < r->n_samples; i++) {
@@ -173,6 +175,10 @@ static void compute_speed(const struct model_bench_result *r, struct speed *spee
     if (ts && r->n_samples > 0)
         speed->median = median(ts, r->n_samples);
     free(ts);
+    for (uint32_t i = 0; i < r->n_readings; i++)
+        text_printf(&speed->samples_read, "%s%.0f", i ? "," : "[", r->read_bytes_per_s[i]);
+    text_add_char(&speed->samples_read, ']');
+    speed->read_bytes_per_s = median(r->read_bytes_per_s, r->n_readings);
 }
 
 static void test_name(const struct model_bench_case *what, char *out, size_t room) {
@@ -194,7 +200,7 @@ static void add_both(struct table *t, const char *people, double json) {
 
 static void add_row(struct bench *b, const struct engine *engine,
                     const struct model_bench_case *what) {
-    const struct model_bench_result *r = b->result;
+    struct model_bench_result *r = b->result;
     struct table *t = &b->table;
     struct speed speed;
     char name[64], text[64], when[32];
@@ -234,12 +240,14 @@ static void add_row(struct bench *b, const struct engine *engine,
     table_double(t, speed.median, 2);
     format_bytes((uint64_t)r->bytes_per_token, text);
     add_both(t, text, r->bytes_per_token);
-    table_double(t, b->read_bytes_per_s, 0);
-    double fraction = r->bytes_per_token * speed.median / b->read_bytes_per_s;
-    snprintf(text, sizeof text, "%.2f of %.1f GB/s", fraction, b->read_bytes_per_s * 1e-9);
+    table_both(t, "", text_str(&speed.samples_read));
+    table_double(t, speed.read_bytes_per_s, 0);
+    double fraction = r->bytes_per_token * speed.median / speed.read_bytes_per_s;
+    snprintf(text, sizeof text, "%.2f of %.1f GB/s", fraction, speed.read_bytes_per_s * 1e-9);
     add_both(t, what->n_prompt ? "-" : text, what->n_prompt ? NAN : fraction);
     text_free(&speed.samples_ns);
     text_free(&speed.samples_ts);
+    text_free(&speed.samples_read);
 }
 
 static void show_progress(void *user, uint32_t n_done, uint32_t n_all) {
@@ -258,6 +266,7 @@ static enum status run_case(struct bench *b, struct engine *engine, struct model
                                       .n_repetitions = (uint32_t)options_int(o, OPT_REPETITIONS),
                                       .warmup = options_flag(o, OPT_WARMUP),
                                       .random_ids_below = b->model.n_real_ids,
+                                      .reader = b->reader,
                                       .progress = show_progress,
                                       .user = &bar};
     progress_begin(&bar, b->cli, name, run.n_repetitions + (run.warmup != 0), PROGRESS_ITEMS);
@@ -303,12 +312,11 @@ static enum status run_batches(struct bench *b, struct error *err) {
                                                  .n_step_tokens = (uint32_t)b->batches.items[i],
                                                  .ctx_size = b->ctx_size};
         TRY(session_open_engine(b->cli, &b->model, &options, &engine, err));
-        enum status status = OK;
-        if (i == 0)
-            status =
-                read_bandwidth_measure(engine_pool(engine), READ_PASSES, &b->read_bytes_per_s, err);
+        enum status status = read_bandwidth_open(&b->reader, engine_pool(engine), err);
         for (uint32_t p = 0; p < b->parallels.n && status == OK; p++)
             status = run_cases(b, engine, (uint32_t)b->parallels.items[p], err);
+        read_bandwidth_close(b->reader);
+        b->reader = NULL;
         engine_close(engine);
         TRY(status);
     }
