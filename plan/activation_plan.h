@@ -13,7 +13,7 @@
 
 #include "model/hparams.h"
 
-#define ACTIVATION_BLOCK_BYTES 40 /* of struct act_block, for 32 elements (asserted in worker/) */
+#define ACTIVATION_BLOCK_BYTES 52 /* of struct act_block, for 32 elements (asserted in worker/) */
 
 struct activation_plan {
     /* always */

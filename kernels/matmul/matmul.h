@@ -7,13 +7,16 @@
  * Fast variants, quantised weights. For output o and token t, per part, over its blocks of 32
  * columns in order (ws, wm: scale and minimum of a sub-block; i: integer sum of products, exact;
  * dx, sx: scale of the activation block, sum of its q):
- *     sub-blocks of 32:   u = ws * (float)i
- *     sub-blocks of 16:   u = fma(ws1, (float)i1, ws0 * (float)i0)
- *     acc  = fma(dx, u, acc)
- *     minima (Q4_1, Q5_1, Q2_K, Q4_K, Q5_K) of sub-blocks of 32:  v = wm * (float)sx
- *                                         of 16:  v = fma(wm1, (float)sx1, wm0 * (float)sx0)
- *     accm = fma(dx, v, accm)
- *     part = acc + accm                       (acc alone for formats without minima)
+ *     sub-blocks of 32:   u = ws * i
+ *     sub-blocks of 16:   u = fma(ws1, (float)i1, ws0 * i0)
+ *     acc = fma(dx, u, acc)
+ *     minima (Q4_1, Q5_1, Q2_K, Q4_K, Q5_K), with m = dx * (float)sx of the sub-block:
+ *     sub-blocks of 32:   acc = fma(wm, m, acc)
+ *     sub-blocks of 16:   acc = fma(wm1, m1, fma(wm0, m0, acc))
+ * The products ws * i, rounded once, are computed as fma(ws, 12582912 + i, -12582912 * ws): a scale
+ * that is not finite gives NaN, a product of zero is +0 (tile_dot.h says why; Q8_K and MXFP4, whose
+ * scales do not allow it, multiply ws * (float)i).
+ *
  * Fast variants, F32, F16 and BF16 weights: per part, lane l of 16 sums the columns with
  * i mod 16 = l:  acc[l] = fma(w, x, acc[l]) in order; then the lanes are added by the tree
  * ((0+8)+(4+12)) + ... (simd.h, f32x16_sum). A remainder of fewer than 16 columns adds zeros.

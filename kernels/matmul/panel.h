@@ -34,7 +34,6 @@ struct panel_scratch {
     struct weight_tile tile;
     alignas(64) uint8_t stage[TILE_ROWS][320]; /* blocks of a panel with fewer rows */
     alignas(64) float parts[KSPLIT_PARTS][PANEL_TOKENS][PANEL_ROWS];
-    alignas(64) float minima[PANEL_TOKENS][PANEL_ROWS];
     const void *x[PANEL_TOKENS]; /* a token's activation blocks, or floats */
 };
 

@@ -32,9 +32,8 @@ static void quantised_part(const struct matrix *w, const struct ksplit *split, u
     const uint8_t *rows = (const uint8_t *)w->data + (size_t)panel * PANEL_ROWS * w->row_bytes;
     uint32_t n_rows = w->d_out - panel * PANEL_ROWS;
     tile_dot_fn *dot = tile_dot_choose(traits);
-    float(*sum)[PANEL_ROWS] = scratch->parts[part], (*minima)[PANEL_ROWS] = scratch->minima;
+    float(*sum)[PANEL_ROWS] = scratch->parts[part];
     memset(sum, 0, n_tokens * sizeof *sum);
-    memset(minima, 0, n_tokens * sizeof *minima);
     for (uint32_t r = split->part_begin[part]; r < split->part_begin[part + 1]; r++) {
         const struct krun run = split->runs[r];
         for (uint32_t c = run.begin; c < run.end; c += TILE_COLUMNS) {
@@ -44,16 +43,11 @@ static void quantised_part(const struct matrix *w, const struct ksplit *split, u
                                   .x = (const struct act_block *const *)scratch->x,
                                   .first_block = c / ACT_BLOCK,
                                   .sum = sum,
-                                  .minima = minima,
                                   .n_blocks = (end - c) / ACT_BLOCK,
                                   .bias = tile_bias(traits)},
                 n_tokens);
         }
     }
-    if (!traits.has_min)
-        return;
-    for (uint32_t t = 0; t < n_tokens; t++)
-        f32x16_store(sum[t], f32x16_add(f32x16_load(sum[t]), f32x16_load(minima[t])));
 }
 
 #endif

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the two machines' tile products (tile_dot_avx2.h, tile_dot_avx512.h) have in common. The
- * sums are those of matmul.h: integers exact, then floats in the order given there. */
+ * sums are those of matmul.h: integers exact, then floats in the order given there.
+ *
+ * Integers become floats without an instruction. Each sum starts from the bits of 12582912.0f =
+ * 3 * 2^22, where one unit in the last place is 1: after adding i the bits are those of the float
+ * F = 12582912 + i, for every |i| < 2^22 (the largest is 32 * 128 * 127 < 2^19). Then
+ *     fma(ws, F, -12582912 * ws) = ws * i, rounded once,
+ * where ws * 12582912 is exact: ws has at most 19 significant bits, and 3 adds two. The second
+ * factor is the same for all tokens, so that a conversion and a product become one fma. Types
+ * whose scale has more bits or may be too large (quant_traits: whole_scale) convert. */
 #ifndef SHOAL_KERNELS_MATMUL_TILE_DOT_H
 #define SHOAL_KERNELS_MATMUL_TILE_DOT_H
 
@@ -10,9 +18,13 @@
 /* The product is compiled once per kind and number of tokens: its branches must be gone. */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
+#define SUM_START      12582912.0f
+#define SUM_START_BITS 0x4b400000
+
 struct tile_kind {
     unsigned sub; /* 16 or 32 */
     bool has_min;
+    bool whole_scale;  /* the sums start from 0 and are converted */
     bool wide;         /* AVX2: weights keep their sign */
     unsigned n_narrow; /* AVX2: products of four columns that 16 bits can add up: 1, 2 or 4 */
 };
@@ -23,9 +35,8 @@ struct tile_dot {
     const struct act_block *const *x; /* [n_tokens], each a whole row */
     uint32_t first_block;             /* of each row that meets the tile */
     float (*sum)[PANEL_ROWS];         /* [n_tokens] */
-    float (*minima)[PANEL_ROWS];      /* [n_tokens], types with minima only */
     uint32_t n_blocks;                /* of 32 columns */
-    int bias;                         /* of the tile's bytes */
+    int bias;                         /* of the tile's bytes; 0 for types with minima */
 };
 
 #endif

@@ -8,6 +8,8 @@
 #ifndef SHOAL_KERNELS_MATMUL_TILE_DOT_AVX2_H
 #define SHOAL_KERNELS_MATMUL_TILE_DOT_AVX2_H
 
+#include <assert.h>
+
 #include "kernels/matmul/tile_dot.h"
 
 /* Four tokens use four registers for 32-bit and four for 16-bit sums, of 16 in all. */
@@ -19,50 +21,43 @@ static inline __m256i broadcast4(const void *p) {
     return _mm256_set1_epi32(bytes);
 }
 
-/* The integer sums of columns 4 first .. 4 first + 4 n - 1 of the block, rows 8 half .. + 7.
- * `weight` are the factors of the two half sums in the start value: -bias for the halves that
- * take part. */
-static ALWAYS_INLINE void tile_dot_sums(const struct weight_tile *tile,
-                                        const struct act_block *const x[TILE_DOT_TOKENS],
-                                        const struct tile_kind kind, uint32_t block, unsigned half,
-                                        unsigned first, unsigned n, __m256i weight,
-                                        __m256i sums[TILE_DOT_TOKENS], unsigned n_tokens) {
+/* Integer sums of some columns of the block: four starting with 4 first, n times, for rows
+ * 8 half .. + 7. `weight` are the factors of the two half sums in the start value: -bias for the
+ * halves that take part. */
+struct tile_sums {
+    unsigned half;
+    unsigned first, n;
+    unsigned n_tokens;
+    __m256i start, weight;
+};
+
+static ALWAYS_INLINE void tile_sums(const struct tile_sums s, const struct tile_dot *d,
+                                    const struct tile_kind kind, uint32_t block,
+                                    const struct act_block *const x[TILE_DOT_TOKENS],
+                                    __m256i sums[TILE_DOT_TOKENS]) {
     const __m256i ones = _mm256_set1_epi16(1);
-    for (unsigned t = 0; t < n_tokens; t++)
-        sums[t] = kind.wide ? _mm256_setzero_si256()
-                            : _mm256_madd_epi16(weight, broadcast4(x[t][block].half_sum));
-    for (unsigned g = first; g < first + n; g += kind.n_narrow) {
+    for (unsigned t = 0; t < s.n_tokens; t++) {
+        sums[t] = s.start;
+        if (!kind.wide && !kind.has_min)
+            sums[t] = _mm256_add_epi32(
+                sums[t], _mm256_madd_epi16(s.weight, broadcast4(x[t][block].half_sum)));
+    }
+    for (unsigned g = s.first; g < s.first + s.n; g += kind.n_narrow) {
         __m256i narrow[TILE_DOT_TOKENS];
         for (unsigned i = 0; i < kind.n_narrow; i++) {
-            const uint8_t *q = tile->q[8 * block + g + i];
-            __m256i w = _mm256_load_si256((const __m256i *)(q + 32 * half));
+            const uint8_t *q = d->tile->q[8 * block + g + i];
+            __m256i w = _mm256_load_si256((const __m256i *)(q + 32 * s.half));
             __m256i magnitude = kind.wide ? _mm256_abs_epi8(w) : w;
-            for (unsigned t = 0; t < n_tokens; t++) {
+            for (unsigned t = 0; t < s.n_tokens; t++) {
                 __m256i four = broadcast4(x[t][block].q + 4 * (g + i));
                 __m256i product =
                     _mm256_maddubs_epi16(magnitude, kind.wide ? _mm256_sign_epi8(four, w) : four);
                 narrow[t] = i == 0 ? product : _mm256_add_epi16(narrow[t], product);
             }
         }
-        for (unsigned t = 0; t < n_tokens; t++)
+        for (unsigned t = 0; t < s.n_tokens; t++)
             sums[t] = _mm256_add_epi32(sums[t], _mm256_madd_epi16(narrow[t], ones));
     }
-}
-
-/* The minima of sub-block s (and s + 1) times the sums of the activations, rows 8 half .. + 7. */
-static ALWAYS_INLINE __m256 tile_dot_minimum(const struct weight_tile *tile,
-                                             const struct tile_kind kind, uint32_t s, unsigned half,
-                                             const struct act_block *x) {
-    const __m256i first = _mm256_set1_epi32(1), second = _mm256_set1_epi32(1 << 16);
-    __m256i halves = broadcast4(x->half_sum), both = _mm256_or_si256(first, second);
-    __m256i sum = _mm256_madd_epi16(halves, kind.sub == 32 ? both : first);
-    __m256 min = _mm256_load_ps(tile->min[s] + 8 * half);
-    __m256 v = _mm256_mul_ps(min, _mm256_cvtepi32_ps(sum));
-    if (kind.sub == 32)
-        return v;
-    sum = _mm256_madd_epi16(halves, second);
-    min = _mm256_load_ps(tile->min[s + 1] + 8 * half);
-    return _mm256_fmadd_ps(min, _mm256_cvtepi32_ps(sum), v);
 }
 
 /* One block of all tokens, rows 8 half .. 8 half + 7. */
@@ -73,29 +68,39 @@ static ALWAYS_INLINE void tile_dot_block(const struct tile_dot *d,
     const struct weight_tile *tile = d->tile;
     const __m256i low_half = _mm256_set1_epi32(0xffff);
     const __m256i bias = _mm256_set1_epi16((int16_t)-d->bias);
+    struct tile_sums s = {.half = half, .n = kind.sub / 4, .n_tokens = n_tokens};
     __m256i i0[TILE_DOT_TOKENS], i1[TILE_DOT_TOKENS];
-    uint32_t s = kind.sub == 32 ? b : 2 * b;
-    if (kind.sub == 32) {
-        tile_dot_sums(tile, x, kind, b, half, 0, 8, bias, i0, n_tokens);
-    } else {
-        tile_dot_sums(tile, x, kind, b, half, 0, 4, _mm256_and_si256(bias, low_half), i0, n_tokens);
-        tile_dot_sums(tile, x, kind, b, half, 4, 4, _mm256_andnot_si256(low_half, bias), i1,
-                      n_tokens);
+    s.start = _mm256_set1_epi32(kind.whole_scale ? 0 : SUM_START_BITS);
+    s.weight = kind.sub == 32 ? bias : _mm256_and_si256(bias, low_half);
+    tile_sums(s, d, kind, b, x, i0);
+    if (kind.sub == 16) { /* converted: only one factor of fma can be free of it */
+        s.first = 4;
+        s.start = _mm256_setzero_si256();
+        s.weight = _mm256_andnot_si256(low_half, bias);
+        tile_sums(s, d, kind, b, x, i1);
     }
+    uint32_t sub0 = b * (32 / kind.sub), sub1 = sub0 + (kind.sub == 16);
+    __m256 scale0 = _mm256_load_ps(tile->scale[sub0] + 8 * half);
+    __m256 minus_start = _mm256_mul_ps(scale0, _mm256_set1_ps(-SUM_START));
     for (unsigned t = 0; t < n_tokens; t++) {
-        float *sum = d->sum[t] + 8 * half, *minima = d->minima[t] + 8 * half;
-        __m256 dx = _mm256_set1_ps(x[t][b].scale);
-        __m256 scale = _mm256_load_ps(tile->scale[s] + 8 * half);
-        __m256 u = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(i0[t]));
-        if (kind.sub == 16) {
-            scale = _mm256_load_ps(tile->scale[s + 1] + 8 * half);
-            u = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(i1[t]), u);
-        }
-        _mm256_store_ps(sum, _mm256_fmadd_ps(dx, u, _mm256_load_ps(sum)));
+        const struct act_block *a = &x[t][b];
+        __m256 u = kind.whole_scale
+                       ? _mm256_mul_ps(scale0, _mm256_cvtepi32_ps(i0[t]))
+                       : _mm256_fmadd_ps(scale0, _mm256_castsi256_ps(i0[t]), minus_start);
+        if (kind.sub == 16)
+            u = _mm256_fmadd_ps(_mm256_load_ps(tile->scale[sub1] + 8 * half),
+                                _mm256_cvtepi32_ps(i1[t]), u);
+        __m256 sum = _mm256_load_ps(d->sum[t] + 8 * half);
+        sum = _mm256_fmadd_ps(_mm256_set1_ps(a->scale), u, sum);
         if (kind.has_min) {
-            __m256 v = tile_dot_minimum(tile, kind, s, half, &x[t][b]);
-            _mm256_store_ps(minima, _mm256_fmadd_ps(dx, v, _mm256_load_ps(minima)));
+            float first = kind.sub == 32 ? a->scaled_sum : a->scaled_half_sum[0];
+            sum = _mm256_fmadd_ps(_mm256_load_ps(tile->min[sub0] + 8 * half), _mm256_set1_ps(first),
+                                  sum);
         }
+        if (kind.has_min && kind.sub == 16)
+            sum = _mm256_fmadd_ps(_mm256_load_ps(tile->min[sub1] + 8 * half),
+                                  _mm256_set1_ps(a->scaled_half_sum[1]), sum);
+        _mm256_store_ps(d->sum[t] + 8 * half, sum);
     }
 }
 
@@ -107,6 +112,22 @@ static ALWAYS_INLINE void tile_dot_tokens(const struct tile_dot *d, const struct
     for (uint32_t b = 0; b < d->n_blocks; b++) {
         for (unsigned half = 0; half < 2; half++)
             tile_dot_block(d, x, kind, b, half, n_tokens);
+    }
+}
+
+/* 1 to TILE_DOT_TOKENS tokens. */
+static ALWAYS_INLINE void tile_dot_group(const struct tile_dot *d, const struct tile_kind kind,
+                                         uint32_t n_tokens) {
+    switch (n_tokens) {
+    case 1:
+        return tile_dot_tokens(d, kind, 1);
+    case 2:
+        return tile_dot_tokens(d, kind, 2);
+    case 3:
+        return tile_dot_tokens(d, kind, 3);
+    default:
+        assert(n_tokens == TILE_DOT_TOKENS);
+        return tile_dot_tokens(d, kind, TILE_DOT_TOKENS);
     }
 }
 

@@ -13,25 +13,17 @@
 
 typedef void tile_dot_fn(struct tile_dot d, uint32_t n_tokens);
 
-/* All tokens of the pass, in groups that fit the registers. */
+/* All tokens of the pass, in groups that fit the registers; the last two share what is left. */
 static ALWAYS_INLINE void tile_dot_all(struct tile_dot d, const struct tile_kind kind,
                                        uint32_t n_tokens) {
-    uint32_t n_done = 0;
-    while (n_done < n_tokens) {
-        uint32_t left = n_tokens - n_done, n = 1;
-        if (left >= TILE_DOT_TOKENS) {
-            n = TILE_DOT_TOKENS;
-            tile_dot_tokens(&d, kind, TILE_DOT_TOKENS);
-        } else if (left >= TILE_DOT_TOKENS / 2) {
-            n = TILE_DOT_TOKENS / 2;
-            tile_dot_tokens(&d, kind, TILE_DOT_TOKENS / 2);
-        } else {
-            tile_dot_tokens(&d, kind, 1);
-        }
+    while (n_tokens > 0) {
+        uint32_t n = n_tokens <= TILE_DOT_TOKENS      ? n_tokens
+                     : n_tokens < 2 * TILE_DOT_TOKENS ? (n_tokens + 1) / 2
+                                                      : TILE_DOT_TOKENS;
+        tile_dot_group(&d, kind, n);
         d.x += n;
         d.sum += n;
-        d.minima += n;
-        n_done += n;
+        n_tokens -= n;
     }
 }
 
@@ -51,12 +43,18 @@ static void tile_dot_16(struct tile_dot d, uint32_t n_tokens) {
     tile_dot_all(d, (struct tile_kind){.sub = 16, .n_narrow = 4}, n_tokens);
 }
 
+static void tile_dot_32_whole(struct tile_dot d, uint32_t n_tokens) {
+    tile_dot_all(d, (struct tile_kind){.sub = 32, .whole_scale = true, .n_narrow = 4}, n_tokens);
+}
+
 #if SIMD_AVX512
 
 /* VNNI adds in 32 bits: the number of bits does not matter. */
 static tile_dot_fn *tile_dot_choose(struct quant_traits t) {
     if (t.has_min)
         return t.sub == 32 ? tile_dot_32_min : tile_dot_16_min;
+    if (t.whole_scale)
+        return tile_dot_32_whole;
     return t.sub == 32 ? tile_dot_32 : tile_dot_16;
 }
 
@@ -64,6 +62,11 @@ static tile_dot_fn *tile_dot_choose(struct quant_traits t) {
 
 static void tile_dot_32_wide(struct tile_dot d, uint32_t n_tokens) {
     tile_dot_all(d, (struct tile_kind){.sub = 32, .wide = true, .n_narrow = 1}, n_tokens);
+}
+
+static void tile_dot_32_whole_wide(struct tile_dot d, uint32_t n_tokens) {
+    tile_dot_all(d, (struct tile_kind){.sub = 32, .whole_scale = true, .wide = true, .n_narrow = 1},
+                 n_tokens);
 }
 
 static void tile_dot_32_7bit(struct tile_dot d, uint32_t n_tokens) {
@@ -84,6 +87,10 @@ static tile_dot_fn *tile_dot_choose(struct quant_traits t) {
     if (t.has_min) { /* all of them have at most 5 bits */
         assert(n_fit >= 4);
         return t.sub == 32 ? tile_dot_32_min : tile_dot_16_min;
+    }
+    if (t.whole_scale) {
+        assert(quant_is_wide(t) || n_fit >= 4);
+        return quant_is_wide(t) ? tile_dot_32_whole_wide : tile_dot_32_whole;
     }
     if (t.sub == 32)
         return quant_is_wide(t) ? tile_dot_32_wide : n_fit >= 4 ? tile_dot_32 : tile_dot_32_7bit;

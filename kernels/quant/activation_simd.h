@@ -36,7 +36,9 @@ static inline void activation_quantise_block(const float x[ACT_BLOCK], struct ac
     float inverse = 127.0f / amax;
     if (max_bits >= F32_INFINITY_BITS || !(inverse < INFINITY)) {
         memset(block, 0, sizeof *block);
-        block->scale = max_bits >= F32_INFINITY_BITS ? NAN : 0.0f;
+        if (max_bits >= F32_INFINITY_BITS)
+            block->scale = block->scaled_half_sum[0] = block->scaled_half_sum[1] =
+                block->scaled_sum = NAN;
         return;
     }
     __m256i q[4];
@@ -48,14 +50,18 @@ static inline void activation_quantise_block(const float x[ACT_BLOCK], struct ac
         _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
     bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     _mm256_storeu_si256((__m256i *)block->q, bytes);
-    block->scale = amax / 127.0f;
     /* Sums of 8 bytes each, taken without sign as q + 128. */
     __m256i sums =
         _mm256_sad_epu8(_mm256_xor_si256(bytes, _mm256_set1_epi8(-128)), _mm256_setzero_si256());
-    block->half_sum[0] =
-        (int16_t)(_mm256_extract_epi64(sums, 0) + _mm256_extract_epi64(sums, 1) - 16 * 128);
-    block->half_sum[1] =
-        (int16_t)(_mm256_extract_epi64(sums, 2) + _mm256_extract_epi64(sums, 3) - 16 * 128);
+    int64_t first = _mm256_extract_epi64(sums, 0) + _mm256_extract_epi64(sums, 1) - 16 * 128;
+    int64_t second = _mm256_extract_epi64(sums, 2) + _mm256_extract_epi64(sums, 3) - 16 * 128;
+    float scale = amax / 127.0f;
+    block->scale = scale;
+    block->half_sum[0] = (int16_t)first;
+    block->half_sum[1] = (int16_t)second;
+    block->scaled_half_sum[0] = scale * (float)first;
+    block->scaled_half_sum[1] = scale * (float)second;
+    block->scaled_sum = scale * (float)(first + second);
 }
 
 /* The share of one thread. Rows follow each other, so blocks are counted over all of them. */

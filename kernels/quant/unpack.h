@@ -24,6 +24,8 @@ struct quant_traits {
     uint8_t sub;         /* elements of a sub-block, 16 or 32; 0: not a quantised compute type */
     bool has_min;        /* Q4_1, Q5_1, Q2_K, Q4_K, Q5_K */
     int8_t q_min, q_max; /* bounds of q for any bytes */
+    bool whole_scale;    /* scale may have all bits of a float (Q8_K) or its exponents (MXFP4); else
+                            at most 19 bits and below 2^24 */
 };
 
 /* dtype < DTYPE_N_COMPUTE. */

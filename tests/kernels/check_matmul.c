@@ -84,30 +84,36 @@ static int32_t sum_of_products(const int8_t *w, const int8_t *x, uint32_t n) {
     return sum;
 }
 
+/* scale * sum in the manner of matmul.h. */
+static float scaled(const struct row *row, float scale, int32_t sum) {
+    if (row->traits.whole_scale)
+        return scale * (float)sum;
+    return fmaf(scale, 12582912.0f + (float)sum, -12582912.0f * scale);
+}
+
 static float quantised_part_by_definition(const struct row *row, const struct act_block *x,
                                           const struct ksplit *split, uint32_t part) {
-    float acc = 0, accm = 0;
+    float acc = 0;
     for (uint32_t r = split->part_begin[part]; r < split->part_begin[part + 1]; r++) {
         for (uint32_t i = split->runs[r].begin; i < split->runs[r].end; i += 32) {
             const struct act_block *b = &x[i / 32];
             const float *scale = row->scale + i / row->traits.sub;
             const float *min = row->min + i / row->traits.sub;
-            float u, v;
+            float u;
             if (row->traits.sub == 32) {
-                u = scale[0] * (float)sum_of_products(row->q + i, b->q, 32);
-                v = min[0] * (float)(b->half_sum[0] + b->half_sum[1]);
+                u = scaled(row, scale[0], sum_of_products(row->q + i, b->q, 32));
             } else {
-                u = scale[0] * (float)sum_of_products(row->q + i, b->q, 16);
+                u = scaled(row, scale[0], sum_of_products(row->q + i, b->q, 16));
                 u = fmaf(scale[1], (float)sum_of_products(row->q + i + 16, b->q + 16, 16), u);
-                v = min[0] * (float)b->half_sum[0];
-                v = fmaf(min[1], (float)b->half_sum[1], v);
             }
             acc = fmaf(b->scale, u, acc);
-            if (row->traits.has_min)
-                accm = fmaf(b->scale, v, accm);
+            if (row->traits.has_min && row->traits.sub == 32)
+                acc = fmaf(min[0], b->scale * (float)(b->half_sum[0] + b->half_sum[1]), acc);
+            for (int h = 0; row->traits.has_min && row->traits.sub == 16 && h < 2; h++)
+                acc = fmaf(min[h], b->scale * (float)b->half_sum[h], acc);
         }
     }
-    return row->traits.has_min ? acc + accm : acc;
+    return acc;
 }
 
 static float float_part_by_definition(const float *w, const float *x, const struct ksplit *split,

@@ -132,6 +132,9 @@ void quantise_block_by_definition(const float x[ACT_BLOCK], struct act_block *bl
         block->q[i] = (int8_t)nearbyintf(x[i] * inverse);
         block->half_sum[i / 16] = (int16_t)(block->half_sum[i / 16] + block->q[i]);
     }
+    for (int h = 0; h < 2; h++)
+        block->scaled_half_sum[h] = block->scale * (float)block->half_sum[h];
+    block->scaled_sum = block->scale * (float)(block->half_sum[0] + block->half_sum[1]);
 }
 
 struct activation activation_of(struct arena *arena, const float *x, uint32_t n_tokens,
