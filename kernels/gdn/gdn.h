@@ -13,7 +13,10 @@
  *   gdn_gate   y = norm_w * o / sqrt(mean(o^2) + eps) * silu(z)          per head of d_v
  *
  * The recurrence is computed token by token at every length: prefill, chunks and decode give the
- * same bits. Columns of S are independent. softplus(x) is x for x > 20. The fast variants take
+ * same bits. Columns of S are independent, and lie in strips of GDN_STRIP, each a matrix of its
+ * own: a strip is read and written in one run and fits the first cache. The fast variants take
+ *     gates  in float, by exp, sigmoid and softplus of simd.h: the same bits on every machine,
+ *            where libm's differ
  *     c      fused, tap 0 first
  *     sums   of squares by 16 lanes and the tree of simd.h; over d_k in order of i, fused, from 0
  *     e      beta * (v - decay * (S^T k)) on the S before the decay, the inner part fused: the same
@@ -30,9 +33,19 @@
 /* Consecutive rows of a step that belong to one sequence, and that sequence's state. */
 struct gdn_rows {
     float *conv;  /* [3, conv_dim]: the last columns of u, oldest first */
-    float *state; /* [n_v_heads, d_k, d_v] */
+    float *state; /* [n_v_heads, strips, d_k, columns of the strip], see gdn_state_idx */
     uint32_t row_begin, n_rows;
 };
+
+/* Columns of a strip of the state; the last strip of a head may be narrower. */
+#define GDN_STRIP 64
+
+/* Place of row i, column j in the state of one head. */
+static inline uint64_t gdn_state_idx(uint32_t i, uint32_t j, uint32_t d_k, uint32_t d_v) {
+    uint32_t begin = j / GDN_STRIP * GDN_STRIP;
+    uint32_t width = d_v - begin < GDN_STRIP ? d_v - begin : GDN_STRIP;
+    return (uint64_t)begin * d_k + (uint64_t)i * width + (j - begin);
+}
 
 struct gdn_conv_args {
     float *out;                  /* [n_tokens, conv_dim], must not overlap u */

@@ -71,14 +71,15 @@ static void step_head(const struct gdn_step_args *a, float *state, uint32_t toke
     for (uint32_t j = 0; j < d_v; j++) {
         double sum = 0;
         for (uint32_t i = 0; i < d_k; i++)
-            sum += decay * state[i * d_v + j] * key[i];
+            sum += decay * state[gdn_state_idx(i, j, d_k, d_v)] * key[i];
         e[j] = beta * (v[j] - sum);
     }
     for (uint32_t j = 0; j < d_v; j++) {
         double sum = 0;
         for (uint32_t i = 0; i < d_k; i++) {
-            double s = decay * state[i * d_v + j] + key[i] * e[j];
-            state[i * d_v + j] = (float)s;
+            uint64_t at = gdn_state_idx(i, j, d_k, d_v);
+            double s = decay * state[at] + key[i] * e[j];
+            state[at] = (float)s;
             sum += s * q[i];
         }
         o[j] = (float)sum;

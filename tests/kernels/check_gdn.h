@@ -19,7 +19,7 @@ struct gdn_result {
     float *conv_out;   /* [all tokens, conv_dim] */
     float *step_out;   /* [all tokens, n_v_heads, d_v] */
     float *conv_state; /* [n_sequences, 3, conv_dim] */
-    float *state;      /* [n_sequences, n_v_heads, d_k, d_v] */
+    float *state;      /* [n_sequences, n_v_heads, d_k * d_v in strips] */
     size_t n_conv_out, n_step_out, n_conv_state, n_state;
 };
 

@@ -138,6 +138,7 @@ static void variants_agree_with_the_reference_over_256_tokens(void **state) {
         {2, 4, 128, 128, GDN_HEADS_TILED, 1, 256, 1, 0},
         {2, 6, 32, 48, GDN_HEADS_GROUPED, 3, 256, 1, 1},
         {3, 3, 64, 32, GDN_HEADS_TILED, 2, 40, 30, 1},
+        {1, 2, 48, 176, GDN_HEADS_TILED, 1, 40, 1, 1},
         {1, 2, 32, 64, GDN_HEADS_GROUPED, 1, 40, 1e-6f, 1},
         {1, 2, 32, 32, GDN_HEADS_TILED, 1, 20, 0, 1},
         {1, 2, 32, 32, GDN_HEADS_TILED, 1, 20, 1e-30f, 0},
@@ -168,6 +169,7 @@ static void bits_do_not_depend_on_variant_threads_or_chunks(void **state) {
     static const struct gdn_case cases[] = {
         {2, 4, 32, 48, GDN_HEADS_TILED, 3, 100, 1, 0.1f},
         {1, 3, 128, 128, GDN_HEADS_GROUPED, 1, 70, 1, 0.1f},
+        {1, 2, 16, 80, GDN_HEADS_TILED, 1, 70, 1, 0.1f},
     };
     static const uint32_t chunks[] = {1, 2, 3, 7, 32, 33, 64, 100};
     struct variants v;
@@ -357,6 +359,55 @@ static void extreme_gates_forget_all_or_nothing(void **state) {
     arena_free(&arena);
 }
 
+/* A state of ones shows the decay where the key is zero, a state of zeros shows beta times the key
+ * where v is one. Both against libm in double, over the range of gates that is not yet 0 or 1. */
+static void decay_and_beta_agree_with_libm(void **state) {
+    (void)state;
+    enum { TOKENS = 1601, D = 16, CONV = 3 * D };
+    static const float a_coefs[] = {-0.01f, -0.7f, -16};
+    struct arena arena = {0};
+    struct variants v;
+    variants_init(&v);
+    struct kernel_ctx k = kernel_ctx_open(1);
+    float c[CONV] = {0}, o[D];
+    for (int i = 0; i < D; i++)
+        c[2 * D + i] = 1;
+    const float dt_bias = 0.25f;
+    for (size_t n = 1; n < v.n; n++) {
+        for (int i = 0; i < TOKENS; i++) {
+            const float gate = -40 + 0.05f * (float)i, a_coef = a_coefs[i % 3];
+            struct gdn_rows rows = {.state = floats(&arena, D * D), .n_rows = 1};
+            struct gdn_step_args a = {.o = o,
+                                      .c = c,
+                                      .a = &gate,
+                                      .b = &gate,
+                                      .gate_token_stride = 1,
+                                      .gate_group = 1,
+                                      .a_coef = &a_coef,
+                                      .dt_bias = &dt_bias,
+                                      .rows = &rows,
+                                      .n_rows_entries = 1,
+                                      .n_k_heads = 1,
+                                      .n_v_heads = 1,
+                                      .d_k = D,
+                                      .d_v = D};
+            double exponent = a_coef * log1p(exp((double)gate + dt_bias));
+            rows.state[0] = 1;
+            c[D] = 0;
+            v.table[n].gdn_step(&k, &a);
+            double error = fabs(rows.state[0] - exp(exponent));
+            assert_true(error <= (5e-7 * -exponent + 1e-7) * exp(exponent) + 1e-36);
+            rows.state[0] = 0;
+            c[D] = 1; /* the norm's 1e-6 makes it 1 - 5e-7 */
+            v.table[n].gdn_step(&k, &a);
+            double beta = 1 / (1 + exp(-(double)gate)) / sqrt(1 + 1e-6);
+            assert_true(fabs(rows.state[0] / beta - 1) <= 5e-7);
+        }
+    }
+    kernel_ctx_close(&k);
+    arena_free(&arena);
+}
+
 static void gate_agrees_with_the_reference_and_keeps_its_bits(void **state) {
     (void)state;
     static const float sizes[] = {0, 1e-30f, 1, 50};
@@ -405,6 +456,7 @@ int main(void) {
         cmocka_unit_test(tiled_and_grouped_heads_are_a_permutation_of_each_other),
         cmocka_unit_test(gates_may_be_interleaved_by_key_head),
         cmocka_unit_test(extreme_gates_forget_all_or_nothing),
+        cmocka_unit_test(decay_and_beta_agree_with_libm),
         cmocka_unit_test(gate_agrees_with_the_reference_and_keeps_its_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Recurrent states of the delta-net layers: one slot of fixed size per live sequence.
  *
- *     slot -> [n_layers][ conv [3, conv_dim] | state [n_v_heads, d_k, d_v] ]      F32
+ *     slot -> [n_layers][ conv [3, conv_dim] | state [n_v_heads, d_k * d_v] ]      F32
  *
  * Slots are indices and never move. Owned by the engine thread; all memory is taken in init. */
 #ifndef SHOAL_WORKER_CACHE_STATE_CACHE_H
