@@ -241,7 +241,7 @@ static enum status bind_mtp(struct binder *b, struct weights *w) {
 
 enum status weights_bind(struct weights *w, const struct gguf *gguf, const struct hparams *hp,
                          bool with_mtp, struct arena *arena, struct error *err) {
-    *w = (struct weights){0};
+    *w = (struct weights){.gguf = gguf};
     struct binder b = {.gguf = gguf, .hp = hp, .arena = arena, .err = err};
     w->layers = arena_array(arena, hp->n_layers, sizeof *w->layers);
     b.is_bound = arena_alloc(arena, gguf->n_tensors);

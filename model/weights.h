@@ -68,6 +68,7 @@ struct mtp_weights {
 };
 
 struct weights {
+    const struct gguf *gguf;      /* borrowed: whose data these are views of */
     struct tensor token_embd;     /* [n_vocab, d_model] */
     struct tensor output;         /* [n_vocab, d_model]; token_embd if tied */
     const float *output_norm;     /* [d_model] */

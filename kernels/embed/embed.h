@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* out[t] = row ids[t] of the table, as float. Exact: every variant gives the same bits. */
+/* out[t] = row ids[t] of the table, as float. Exact: every variant gives the same bits, and the
+ * table may lie in rows or in panels. */
 #ifndef SHOAL_KERNELS_EMBED_EMBED_H
 #define SHOAL_KERNELS_EMBED_EMBED_H
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define SMALL_PAGE ((uintptr_t)4096)
+
 enum status mapping_take(void **out, size_t bytes, const char *what, struct error *err) {
     *out = NULL;
     if (bytes == 0)
@@ -20,6 +22,26 @@ enum status mapping_take(void **out, size_t bytes, const char *what, struct erro
     return OK;
 }
 
+enum status mapping_take_huge(void **out, size_t bytes, const char *what, struct error *err) {
+    const size_t huge = 2u << 20;
+    void *memory;
+    *out = NULL;
+    if (bytes == 0)
+        return OK;
+    TRY(mapping_take(&memory, bytes + huge, what, err));
+    /* Only whole huge pages at their own multiples count, so the ends of a larger mapping go. */
+    uintptr_t begin = (uintptr_t)memory, end = begin + bytes + huge;
+    uintptr_t at = (begin + huge - 1) & ~(uintptr_t)(huge - 1);
+    uintptr_t after = (at + bytes + SMALL_PAGE - 1) & ~(SMALL_PAGE - 1);
+    if (at > begin)
+        munmap(memory, at - begin);
+    if (end > after)
+        munmap((void *)after, end - after);
+    *out = (void *)at;
+    madvise(*out, bytes, MADV_HUGEPAGE);
+    return OK;
+}
+
 void mapping_give_back(void *memory, size_t bytes) {
     if (memory)
         munmap(memory, bytes);
@@ -27,7 +49,7 @@ void mapping_give_back(void *memory, size_t bytes) {
 
 void mapping_zero(void *memory, size_t bytes) {
     /* Whole system pages are dropped and come back as zeros; the rest is written. */
-    const uintptr_t page = 4096;
+    const uintptr_t page = SMALL_PAGE;
     uintptr_t begin = (uintptr_t)memory, end = begin + bytes;
     uintptr_t inner_begin = (begin + page - 1) & ~(page - 1), inner_end = end & ~(page - 1);
     if (inner_begin >= inner_end ||

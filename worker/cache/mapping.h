@@ -10,6 +10,9 @@
 
 /* bytes 0 gives NULL. ERR_NOMEM: "<what>: ...". */
 enum status mapping_take(void **out, size_t bytes, const char *what, struct error *err);
+/* The same in huge pages, for what will be touched everywhere and read over and over: one entry of
+ * the page tables serves 2 MiB. Where the system has none to give, the pages are small ones. */
+enum status mapping_take_huge(void **out, size_t bytes, const char *what, struct error *err);
 void mapping_give_back(void *memory, size_t bytes); /* NULL is fine */
 
 /* Makes the range zero again and returns its pages to the system. */

@@ -168,22 +168,20 @@ static enum status bind_ffn(const struct binder *b, struct bound_ffn *out,
     return bind_parts(b, &out->down, &w->down, ffn_units(b->hp->d_ff), "ffn_down");
 }
 
-static uint64_t linear_bytes(const struct linear *linear) {
-    return linear->w.d_out * linear->w.row_bytes; /* 0 if unbound */
+struct layer_linears forward_layer_linears(struct bound_layer *layer) {
+    struct bound_attention *a = &layer->attention;
+    struct bound_gdn *g = &layer->gdn;
+    struct bound_ffn *f = &layer->ffn;
+    return (struct layer_linears){{&a->q, &a->k, &a->v, &a->output, &g->qkv, &g->z, &g->qkvz,
+                                   &g->alpha, &g->beta, &g->ba, &g->out, &f->gate, &f->up, &f->down,
+                                   &f->router, &f->gate_shared, &f->up_shared, &f->down_shared}};
 }
 
-static uint64_t dense_bytes(const struct bound_layer *layer) {
-    const struct bound_attention *a = &layer->attention;
-    const struct bound_gdn *g = &layer->gdn;
-    const struct bound_ffn *f = &layer->ffn;
-    const struct linear *all[] = {&a->q,         &a->k,           &a->v,          &a->output,
-                                  &g->qkv,       &g->z,           &g->qkvz,       &g->alpha,
-                                  &g->beta,      &g->ba,          &g->out,        &f->gate,
-                                  &f->up,        &f->down,        &f->router,     &f->gate_shared,
-                                  &f->up_shared, &f->down_shared, &f->shared_gate};
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        bytes += linear_bytes(all[i]);
+static uint64_t dense_bytes(struct bound_layer *layer) {
+    struct layer_linears linears = forward_layer_linears(layer);
+    uint64_t bytes = layer->ffn.shared_gate.w.d_out * layer->ffn.shared_gate.w.row_bytes;
+    for (size_t i = 0; i < LAYER_LINEARS; i++)
+        bytes += linears.all[i]->w.d_out * linears.all[i]->w.row_bytes;
     return bytes;
 }
 

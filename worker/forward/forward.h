@@ -73,6 +73,15 @@ struct bound_mtp {
     struct bound_layer layer;
 };
 
+/* The matrices of a layer that every step reads whole, in the order in which it does; those that
+ * the layer lacks have no rows. Between router and shared expert come the experts. The shared
+ * expert's gate is not among them: its one row is a vector of the model. */
+#define LAYER_LINEARS 18
+struct layer_linears {
+    struct linear *all[LAYER_LINEARS];
+};
+struct layer_linears forward_layer_linears(struct bound_layer *layer);
+
 /* The rows of one step, sequence by sequence. */
 struct forward_seq {
     uint32_t slot;         /* of the state cache */
