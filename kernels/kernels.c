@@ -55,10 +55,13 @@ static void fill_avx2(struct kernels *k) {
     k->add_shared = add_shared_avx2;
 }
 
+/* Ice Lake, Zen 4 and later. Their predecessors with VNNI alone run avx2: the readers of codebooks
+ * rest on permutations of bytes (VBMI) and counts of bits (BITALG). */
 static bool avx512_runs_here(void) {
     return avx2_runs_here() && __builtin_cpu_supports("avx512f") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
+           __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bitalg");
 }
 
 static void fill_avx512(struct kernels *k) {

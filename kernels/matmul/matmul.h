@@ -35,7 +35,8 @@ struct matmul_args {
     float *y;                   /* [n_tokens, y_stride]; columns 0..d_out-1 are written */
     uint64_t y_stride;          /* in floats, at least d_out */
     const struct activation *x; /* x->d = w->d_in; must not overlap y */
-    const struct matrix *w;     /* d_in a multiple of the dtype's block, and of 32 if quantised */
+    const struct matrix *w;     /* d_in a multiple of the dtype's block, and of 32 if quantised;
+                                   quantised ones in panels for the fast variants, else in rows */
     const struct ksplit *split; /* of w->d_in columns */
 };
 typedef void matmul_fn(struct kernel_ctx *k, const struct matmul_args *a);

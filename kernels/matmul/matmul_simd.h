@@ -93,7 +93,8 @@ static void matmul_share(void *arg, uint32_t thread_idx, uint32_t n_threads) {
 
 static void matmul_simd(struct kernel_ctx *k, const struct matmul_args *a) {
     assert(a->x->d == a->w->d_in && a->y_stride >= a->w->d_out);
-    assert(!dtype_is_quantised(a->w->dtype) || a->w->d_in % ACT_BLOCK == 0);
+    assert(!dtype_is_quantised(a->w->dtype) ||
+           (a->w->layout == MATRIX_PANELS && a->w->d_in % ACT_BLOCK == 0));
     struct matmul_job job = {.k = k,
                              .panels = {.y = a->y,
                                         .y_stride = a->y_stride,

@@ -10,9 +10,8 @@
 #include "kernels/quant/activation.h"
 #include "kernels/quant/tile.h"
 #include "tensor/ksplit.h"
+#include "tensor/panels.h"
 #include "tensor/tensor.h"
-
-#define PANEL_ROWS TILE_ROWS
 
 /* Tokens whose sums are kept at once. At 128 unpacking the weights takes below a tenth of the
  * time, and the activations of one pass still fit the second-level cache. */
@@ -32,14 +31,9 @@ struct panel_args {
 /* The thread's scratch of a panel. */
 struct panel_scratch {
     struct weight_tile tile;
-    alignas(64) uint8_t stage[TILE_ROWS][320]; /* blocks of a panel with fewer rows */
     alignas(64) float parts[KSPLIT_PARTS][PANEL_TOKENS][PANEL_ROWS];
     const void *x[PANEL_TOKENS]; /* a token's activation blocks, or floats */
 };
-
-static inline uint32_t panel_count(uint32_t d_out) {
-    return (d_out + PANEL_ROWS - 1) / PANEL_ROWS;
-}
 
 /* Rows 16 panel .. of y = w x; the last panel may have fewer. Any thread. */
 typedef void matmul_panel_fn(const struct panel_args *a, uint32_t panel,

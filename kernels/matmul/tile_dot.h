@@ -14,9 +14,7 @@
 
 #include "kernels/device/simd.h"
 #include "kernels/matmul/panel.h"
-
-/* The product is compiled once per kind and number of tokens: its branches must be gone. */
-#define ALWAYS_INLINE inline __attribute__((always_inline))
+#include "kernels/quant/columns.h"
 
 #define SUM_START      12582912.0f
 #define SUM_START_BITS 0x4b400000

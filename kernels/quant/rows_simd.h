@@ -53,6 +53,10 @@ static inline i32x16 rows_lookup(const int8_t table[16], i32x16 a) {
     __m128i t = _mm_loadu_si128((const __m128i *)table);
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), a);
 }
+/* Sixteen bytes, one per lane. */
+static inline i32x16 rows_bytes_to_i32(const uint8_t *p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
 /* The half-precision numbers in the low 16 bits of the lanes. */
 static inline f32x16 rows_low_halves(i32x16 a) {
     return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a));
@@ -116,6 +120,11 @@ static inline i32x16 rows_lookup(const int8_t table[16], i32x16 a) {
     __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)table));
     return (i32x16){_mm256_shuffle_epi8(t, a.lo), _mm256_shuffle_epi8(t, a.hi)};
 }
+/* Sixteen bytes, one per lane. */
+static inline i32x16 rows_bytes_to_i32(const uint8_t *p) {
+    return (i32x16){_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)),
+                    _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(p + 8)))};
+}
 /* The half-precision numbers in the low 16 bits of the lanes. */
 static inline f32x16 rows_low_halves(i32x16 a) {
     i32x16 low = rows_and(a, i32x16_set1(0xffff));
@@ -153,41 +162,37 @@ static inline void rows_transpose(const uint8_t *p, size_t stride, i32x16 out[4]
 
 #endif
 
-/* rows_transpose of weights. Weights stream from memory, 16 rows at once, which no prefetcher of
- * the machine follows; so each call asks for a line of four rows of the next panel. Four calls, 16
- * bytes apart, are a line of all 16 rows, and the requests are spread over the work. Nothing is
- * read through the addresses, they may lie behind the matrix. (Q4_K from memory, one token, one
- * core of a Sapphire Rapids at 15 GB/s: 7.7 -> 10.4 GB/s.) */
-static inline void rows_read(const uint8_t *p, size_t stride, i32x16 out[4]) {
-    uintptr_t next = (uintptr_t)p + (16 + ((uintptr_t)p >> 4) % 4 * 4) * stride;
-    for (unsigned i = 0; i < 4; i++)
-        _mm_prefetch((const char *)(next + i * stride), _MM_HINT_T1);
-    rows_transpose(p, stride, out);
+/* How far ahead of the words in use memory is asked for the next ones. A panel is one stream, but
+ * a core that computes between its loads does not keep the machine's own prefetchers busy. (Q4_K,
+ * one token, one core of a Sapphire Rapids that reads 17 GB/s: 7.4 -> 12 GB/s.) */
+#define WORDS_AHEAD 4096
+
+/* Word w of the 16 rows of a panel (tensor/panels.h). Nothing is read through the address ahead,
+ * it may lie behind the matrix. */
+static inline i32x16 rows_word(const uint8_t *words, unsigned w) {
+    uintptr_t at = (uintptr_t)words + 64 * (uintptr_t)w;
+    _mm_prefetch((const char *)(at + WORDS_AHEAD), _MM_HINT_T1);
+    return rows_load(words + 64 * (size_t)w);
 }
 
-static inline int32_t load_word(const uint8_t *p) {
-    int32_t word;
-    memcpy(&word, p, sizeof word);
-    return word;
+/* Four of them, w .. w + 3: what rows_transpose would make of 16 bytes of each row. */
+static inline void rows_words(const uint8_t *words, unsigned w, i32x16 out[4]) {
+    for (unsigned c = 0; c < 4; c++)
+        out[c] = rows_word(words, w + c);
 }
 
-static inline __m256i load_eight_words(const uint8_t *p, size_t stride) {
-    const uint8_t *q = p + 4 * stride;
-    return _mm256_setr_epi32(load_word(p), load_word(p + stride), load_word(p + 2 * stride),
-                             load_word(p + 3 * stride), load_word(q), load_word(q + stride),
-                             load_word(q + 2 * stride), load_word(q + 3 * stride));
-}
-
-/* The four bytes at p of each row. A gather would do it in one instruction, which is faster here
- * (Q8_0: 109 instead of 127 ns per tile) but many times slower on the processors that guard
- * against gather data sampling. */
-static inline i32x16 rows_load_words(const uint8_t *p, size_t stride) {
-    __m256i lo = load_eight_words(p, stride), hi = load_eight_words(p + 8 * stride, stride);
+/* Turns bytes with a sign into what a wide type's columns are (tile.h). */
+static inline i32x16 rows_wide(i32x16 q) {
 #if SIMD_AVX512
-    return _mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1);
+    return rows_xor(q, rows_set_bytes(-128)); /* + 128 */
 #else
-    return (i32x16){lo, hi};
+    return q;
 #endif
+}
+
+/* The heads of a panel's block, when they are half-precision numbers. */
+static inline f32x16 rows_heads(const uint8_t *heads) {
+    return f32x16_load_f16((const uint16_t *)(const void *)heads);
 }
 
 /* Byte i of each lane, 0..255. */

@@ -1,59 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Readers of the types with blocks of 32 for a tile: block b of each of 16 rows, `stride` bytes
- * apart, becomes the columns 32b .. 32b + 31. What the bits mean stands in small_quants.h. */
+/* Readers (columns.h) of the types with blocks of 32, and of IQ4_XS, which packs its columns like
+ * one of them. A block is a unit. What the bits mean stands in small_quants.h and i_quants.h. */
 #ifndef SHOAL_KERNELS_QUANT_SMALL_QUANTS_SIMD_H
 #define SHOAL_KERNELS_QUANT_SMALL_QUANTS_SIMD_H
 
+#include "kernels/quant/columns.h"
 #include "kernels/quant/rows_simd.h"
 #include "kernels/quant/small_quants.h"
-#include "kernels/quant/tile.h"
 
-/* Turns bytes with a sign into what a tile of a wide type holds (tile.h). */
-static inline i32x16 rows_wide(i32x16 q) {
-#if SIMD_AVX512
-    return rows_xor(q, rows_set_bytes(-128)); /* + 128 */
-#else
-    return q;
-#endif
+/* Q4_0, Q5_0, Q8_0, IQ4_NL: the head is d. */
+static ALWAYS_INLINE void head_panel_scales(const uint8_t *heads, float (*scale)[16]) {
+    f32x16_store(scale[0], rows_heads(heads));
 }
 
-static inline void tile_store_half(struct weight_tile *tile, unsigned b, const uint8_t *d,
-                                   size_t stride) {
-    f32x16_store(tile->scale[b], rows_low_halves(rows_load_words(d, stride)));
+/* Q4_1, Q5_1: the first word is d, m. */
+static ALWAYS_INLINE void d_and_m_panel_scales(const uint8_t *words, float (*scale)[16],
+                                               float (*min)[16]) {
+    i32x16 halves = rows_word(words, 0);
+    f32x16_store(scale[0], rows_low_halves(halves));
+    f32x16_store(min[0], rows_low_halves(rows_shr(halves, 16)));
 }
 
-/* 16 bytes of nibbles: low ones are columns 0..15 of the block, high ones 16..31. */
-static inline void nibbles_transpose(const uint8_t *qs, size_t stride, i32x16 low[4],
-                                     i32x16 high[4]) {
+/* Four words of nibbles, from word w on: low ones are columns 0..15, high ones 16..31. */
+static ALWAYS_INLINE void nibble_columns(const uint8_t *words, unsigned w, column_put *put,
+                                         void *to) {
     const i32x16 nibbles = i32x16_set1(0x0f0f0f0f);
-    rows_read(qs, stride, low);
-    for (unsigned c = 0; c < 4; c++) {
-        high[c] = rows_and(rows_shr(low[c], 4), nibbles);
-        low[c] = rows_and(low[c], nibbles);
-    }
-}
-
-static inline void q4_0_tile(const uint8_t *p, size_t stride, unsigned b,
-                             struct weight_tile *tile) {
-    i32x16 low[4], high[4];
-    tile_store_half(tile, b, p, stride);
-    nibbles_transpose(p + offsetof(struct block_q4_0, qs), stride, low, high);
-    for (unsigned c = 0; c < 4; c++) {
-        rows_store(tile->q[8 * b + c], low[c]);
-        rows_store(tile->q[8 * b + 4 + c], high[c]);
-    }
-}
-
-static inline void q4_1_tile(const uint8_t *p, size_t stride, unsigned b,
-                             struct weight_tile *tile) {
-    i32x16 low[4], high[4];
-    i32x16 halves = rows_load_words(p, stride); /* d, m */
-    f32x16_store(tile->scale[b], rows_low_halves(halves));
-    f32x16_store(tile->min[b], rows_low_halves(rows_shr(halves, 16)));
-    nibbles_transpose(p + offsetof(struct block_q4_1, qs), stride, low, high);
-    for (unsigned c = 0; c < 4; c++) {
-        rows_store(tile->q[8 * b + c], low[c]);
-        rows_store(tile->q[8 * b + 4 + c], high[c]);
+    UNROLL for (unsigned c = 0; c < 4; c++) {
+        i32x16 v = rows_word(words, w + c);
+        put(to, c, rows_and(v, nibbles));
+        put(to, 4 + c, rows_and(rows_shr(v, 4), nibbles));
     }
 }
 
@@ -65,108 +40,69 @@ static inline i32x16 four_bits_to_bytes(i32x16 a) {
     return rows_shl(rows_and(a, i32x16_set1(0x01010101)), 4);
 }
 
-/* Nibbles with a fifth bit each: bit e of the row's 32 bits belongs to column e. */
-static inline void five_bits_tile(const uint8_t *qs, size_t stride, i32x16 qh, unsigned b,
-                                  struct weight_tile *tile) {
-    i32x16 low[4], high[4];
-    nibbles_transpose(qs, stride, low, high);
-    for (unsigned c = 0; c < 4; c++) {
+/* Nibbles with a fifth bit each: bit e of word w belongs to column e; the nibbles follow. */
+static ALWAYS_INLINE void five_bits_columns(const uint8_t *words, unsigned w, column_put *put,
+                                            void *to) {
+    const i32x16 nibbles = i32x16_set1(0x0f0f0f0f), qh = rows_word(words, w);
+    UNROLL for (unsigned c = 0; c < 4; c++) {
+        i32x16 v = rows_word(words, w + 1 + c);
         i32x16 fifth = four_bits_to_bytes(rows_shr(qh, 4 * c));
-        rows_store(tile->q[8 * b + c], rows_or(low[c], fifth));
+        put(to, c, rows_or(rows_and(v, nibbles), fifth));
         fifth = four_bits_to_bytes(rows_shr(qh, 16 + 4 * c));
-        rows_store(tile->q[8 * b + 4 + c], rows_or(high[c], fifth));
+        put(to, 4 + c, rows_or(rows_and(rows_shr(v, 4), nibbles), fifth));
     }
 }
 
-/* The first 16 bytes are d, 4 of qh and 10 of qs. */
-static inline void q5_0_tile(const uint8_t *p, size_t stride, unsigned b,
-                             struct weight_tile *tile) {
-    i32x16 v[4];
-    rows_read(p, stride, v);
-    f32x16_store(tile->scale[b], rows_low_halves(v[0]));
-    i32x16 qh = rows_or(rows_shr(v[0], 16), rows_shl(v[1], 16));
-    five_bits_tile(p + offsetof(struct block_q5_0, qs), stride, qh, b, tile);
+static ALWAYS_INLINE void q8_0_columns(const uint8_t *words, column_put *put, void *to) {
+    UNROLL for (unsigned c = 0; c < 8; c++) put(to, c, rows_wide(rows_word(words, c)));
 }
 
-static inline void q5_1_tile(const uint8_t *p, size_t stride, unsigned b,
-                             struct weight_tile *tile) {
-    i32x16 v[4];
-    rows_read(p, stride, v);
-    f32x16_store(tile->scale[b], rows_low_halves(v[0]));
-    f32x16_store(tile->min[b], rows_low_halves(rows_shr(v[0], 16)));
-    five_bits_tile(p + offsetof(struct block_q5_1, qs), stride, v[1], b, tile);
+/* Nibbles that name entries of a table, which holds them with the bias of the type. */
+static ALWAYS_INLINE void lookup_columns(const uint8_t *words, unsigned w, const int8_t table[16],
+                                         column_put *put, void *to) {
+    const i32x16 nibbles = i32x16_set1(0x0f0f0f0f);
+    UNROLL for (unsigned c = 0; c < 4; c++) {
+        i32x16 v = rows_word(words, w + c);
+        put(to, c, rows_lookup(table, rows_and(v, nibbles)));
+        put(to, 4 + c, rows_lookup(table, rows_and(rows_shr(v, 4), nibbles)));
+    }
 }
 
-/* 16 columns that are stored as bytes with a sign: groups group .. group + 3. */
-static inline void bytes_tile(const uint8_t *qs, size_t stride, unsigned group,
-                              struct weight_tile *tile) {
-    i32x16 v[4];
-    rows_read(qs, stride, v);
-    for (unsigned c = 0; c < 4; c++)
-        rows_store(tile->q[group + c], rows_wide(v[c]));
-}
-
-static inline void q8_0_tile(const uint8_t *p, size_t stride, unsigned b,
-                             struct weight_tile *tile) {
-    const uint8_t *qs = p + offsetof(struct block_q8_0, qs);
-    tile_store_half(tile, b, p, stride);
-    bytes_tile(qs, stride, 8 * b, tile);
-    bytes_tile(qs + 16, stride, 8 * b + 4, tile);
-}
-
-/* A whole super-block: eight times 32 columns with one scale. */
-static inline void q8_k_tile(const uint8_t *p, size_t stride, struct weight_tile *tile) {
-    i32x16 d = rows_load_words(p + offsetof(struct block_q8_k, d), stride);
-    for (unsigned s = 0; s < 8; s++)
-        rows_store(tile->scale[s], d);
-    for (unsigned piece = 0; piece < 16; piece++)
-        bytes_tile(p + offsetof(struct block_q8_k, qs) + 16 * piece, stride, 4 * piece, tile);
-}
-
-/* 32 columns of nibbles that name entries of the IQ4 codebook. */
-static inline void iq4_tile(const uint8_t *qs, size_t stride, unsigned b,
-                            struct weight_tile *tile) {
+static ALWAYS_INLINE void iq4_columns(const uint8_t *words, unsigned w, column_put *put, void *to) {
     static const int8_t values[16] = IQ4_VALUES;
-    i32x16 low[4], high[4];
-    nibbles_transpose(qs, stride, low, high);
-    for (unsigned c = 0; c < 4; c++) {
-        rows_store(tile->q[8 * b + c], rows_wide(rows_lookup(values, low[c])));
-        rows_store(tile->q[8 * b + 4 + c], rows_wide(rows_lookup(values, high[c])));
-    }
+    int8_t table[16]; /* a wide type (tile.h) */
+    for (int i = 0; i < 16; i++)
+        table[i] = SIMD_AVX512 ? (int8_t)(uint8_t)(values[i] + 128) : values[i];
+    lookup_columns(words, w, table, put, to);
 }
 
-static inline void iq4_nl_tile(const uint8_t *p, size_t stride, unsigned b,
-                               struct weight_tile *tile) {
-    tile_store_half(tile, b, p, stride);
-    iq4_tile(p + offsetof(struct block_iq4_nl, qs), stride, b, tile);
-}
-
-/* A whole super-block. The first 8 bytes are d, the high and the low bits of the scales. */
-static inline void iq4_xs_tile(const uint8_t *p, size_t stride, struct weight_tile *tile) {
-    i32x16 v[4];
-    rows_read(p, stride, v);
-    f32x16 d = rows_low_halves(v[0]);
+/* A super-block. Word 0 is d and the high bits of the scales, word 1 their low bits. */
+static ALWAYS_INLINE void iq4_xs_panel_scales(const uint8_t *words, float (*scale)[16]) {
+    i32x16 first = rows_word(words, 0), scales_low = rows_word(words, 1);
+    f32x16 d = rows_low_halves(first);
     for (unsigned s = 0; s < 8; s++) {
-        i32x16 low = rows_and(rows_shr(v[1], 4 * s), i32x16_set1(15));
-        i32x16 high = rows_and(rows_shr(v[0], 16 + 2 * s), i32x16_set1(3));
+        i32x16 low = rows_and(rows_shr(scales_low, 4 * s), i32x16_set1(15));
+        i32x16 high = rows_and(rows_shr(first, 16 + 2 * s), i32x16_set1(3));
         i32x16 number = i32x16_sub(rows_or(low, rows_shl(high, 4)), i32x16_set1(32));
-        f32x16_store(tile->scale[s], f32x16_mul(d, i32x16_to_f32(number)));
-        iq4_tile(p + offsetof(struct block_iq4_xs, qs) + 16 * s, stride, s, tile);
+        f32x16_store(scale[s], f32x16_mul(d, i32x16_to_f32(number)));
     }
 }
 
-static inline void mxfp4_tile(const uint8_t *p, size_t stride, unsigned b,
-                              struct weight_tile *tile) {
+/* The head is the exponent, one byte: 2^(e - 128) as the product of two halves, because the least
+ * two of these numbers are subnormal. */
+static ALWAYS_INLINE void mxfp4_panel_scales(const uint8_t *heads, float (*scale)[16]) {
+    i32x16 e = rows_bytes_to_i32(heads), half = rows_shr(e, 1);
+    i32x16 rest = i32x16_sub(e, half), bias = i32x16_set1(127 - 64);
+    f32x16_store(scale[0], f32x16_mul(f32x16_from_bits(i32x16_shl23(i32x16_add(half, bias))),
+                                      f32x16_from_bits(i32x16_shl23(i32x16_add(rest, bias)))));
+}
+
+static ALWAYS_INLINE void mxfp4_columns(const uint8_t *words, column_put *put, void *to) {
     static const int8_t values[16] = FP4_VALUES;
-    const i32x16 bias = rows_set_bytes(12);
-    i32x16 low[4], high[4];
-    for (unsigned r = 0; r < 16; r++)
-        tile->scale[b][r] = mxfp4_scale(p[r * stride]);
-    nibbles_transpose(p + offsetof(struct block_mxfp4, qs), stride, low, high);
-    for (unsigned c = 0; c < 4; c++) {
-        rows_store(tile->q[8 * b + c], rows_add_bytes(rows_lookup(values, low[c]), bias));
-        rows_store(tile->q[8 * b + 4 + c], rows_add_bytes(rows_lookup(values, high[c]), bias));
-    }
+    int8_t table[16];
+    for (int i = 0; i < 16; i++)
+        table[i] = (int8_t)(values[i] + 12);
+    lookup_columns(words, 0, table, put, to);
 }
 
 #endif

@@ -8,9 +8,9 @@
  *     min   [columns / sub][16 rows]            types with minima only
  *
  * Then a product needs no sum across lanes: four columns of one token, broadcast, meet 16 rows.
- * The readers (*_simd.h of each family) transpose the packed bytes of 16 blocks first and take
- * them apart afterwards, 16 rows at a time; that moves half or a quarter of the bytes that
- * transposing the integers would. A tile is 6 KiB and stays in the first-level cache. */
+ * The readers (*_simd.h of each family) find the packed bytes of 16 rows side by side already
+ * (tensor/panels.h) and only take them apart. A tile is 6 KiB and stays in the first-level
+ * cache. */
 #ifndef SHOAL_KERNELS_QUANT_TILE_H
 #define SHOAL_KERNELS_QUANT_TILE_H
 

@@ -5,74 +5,16 @@
 
 #include <assert.h>
 
+#include "kernels/quant/blocks_simd.h"
 #include "kernels/quant/i_quants_simd.h"
-#include "kernels/quant/k_quants_simd.h"
-#include "kernels/quant/small_quants_simd.h"
 #include "kernels/quant/tile.h"
+#include "tensor/panels.h"
 
 /* What a tile's bytes have too much. */
 static inline int tile_bias(struct quant_traits t) {
     if (quant_is_wide(t))
         return SIMD_AVX512 ? 128 : 0;
     return -t.q_min;
-}
-
-static inline void small_block_tile(enum dtype dtype, const uint8_t *p, size_t stride, unsigned b,
-                                    struct weight_tile *tile) {
-    switch (dtype) {
-    case DTYPE_Q4_0:
-        q4_0_tile(p, stride, b, tile);
-        break;
-    case DTYPE_Q4_1:
-        q4_1_tile(p, stride, b, tile);
-        break;
-    case DTYPE_Q5_0:
-        q5_0_tile(p, stride, b, tile);
-        break;
-    case DTYPE_Q5_1:
-        q5_1_tile(p, stride, b, tile);
-        break;
-    case DTYPE_Q8_0:
-        q8_0_tile(p, stride, b, tile);
-        break;
-    case DTYPE_IQ4_NL:
-        iq4_nl_tile(p, stride, b, tile);
-        break;
-    case DTYPE_MXFP4:
-        mxfp4_tile(p, stride, b, tile);
-        break;
-    default:
-        assert(!"a type with blocks of 32");
-    }
-}
-
-static inline void k_block_tile(enum dtype dtype, const uint8_t *p, size_t stride,
-                                struct weight_tile *tile) {
-    switch (dtype) {
-    case DTYPE_Q2_K:
-        q2_k_tile(p, stride, tile);
-        break;
-    case DTYPE_Q3_K:
-        q3_k_tile(p, stride, tile);
-        break;
-    case DTYPE_Q4_K:
-        q4_k_tile(p, stride, tile);
-        break;
-    case DTYPE_Q5_K:
-        q5_k_tile(p, stride, tile);
-        break;
-    case DTYPE_Q6_K:
-        q6_k_tile(p, stride, tile);
-        break;
-    case DTYPE_Q8_K:
-        q8_k_tile(p, stride, tile);
-        break;
-    case DTYPE_IQ4_XS:
-        iq4_xs_tile(p, stride, tile);
-        break;
-    default:
-        assert(!"a type with super-blocks that is read 16 rows at a time");
-    }
 }
 
 static inline void codebook_block_stage(enum dtype dtype, const void *block, int8_t *q,
@@ -108,34 +50,99 @@ static inline bool has_codebook(enum dtype dtype) {
     return dtype >= DTYPE_IQ1_S && dtype <= DTYPE_IQ3_S;
 }
 
-/* The super-blocks of 16 rows, one after the other; before each, the machine is asked for that of
- * the same row of the next panel, as rows_read does (IQ2_XXS, one token: 1.96 -> 2.64 GB/s). */
-static inline void codebook_block_tile(enum dtype dtype, const uint8_t *p, size_t stride,
+/* The super-blocks of 16 rows, put together again one after the other. */
+static inline void codebook_block_tile(enum dtype dtype, const uint8_t *words, const uint8_t *heads,
                                        struct weight_tile *tile) {
     const struct quant_traits t = quant_traits(dtype);
+    const struct panel_format f = panel_format(dtype);
     bool has_bias = dtype == DTYPE_IQ1_S || dtype == DTYPE_IQ1_M;
-    const uint32_t bytes = dtype_info(dtype)->block_bytes;
     struct tile_stage stage;
     for (unsigned r = 0; r < TILE_ROWS; r++) {
-        uintptr_t next = (uintptr_t)p + (TILE_ROWS + r) * stride;
-        for (uint32_t i = 0; i < bytes; i += 64)
-            _mm_prefetch((const char *)(next + i), _MM_HINT_T1);
-        codebook_block_stage(dtype, p + r * stride, stage.q[r], stage.scale[r]);
+        uint8_t block[128];
+        for (unsigned w = 0; w < f.n_words; w++)
+            memcpy(block + f.word_offset + 4 * w, words + 64 * w + 4 * r, 4);
+        memcpy(block + f.head_offset, heads + f.head_bytes * r, f.head_bytes);
+        codebook_block_stage(dtype, block, stage.q[r], stage.scale[r]);
     }
     tile_from_stage(&stage, has_bias ? 0 : tile_bias(t), BLOCK_SUPER / t.sub, tile);
 }
 
-/* n_columns (a multiple of the block, at most TILE_COLUMNS) of 16 rows `stride` bytes apart. */
-static inline void tile_read(enum dtype dtype, const uint8_t *p, size_t stride, uint32_t n_columns,
-                             struct weight_tile *tile) {
-    const struct dtype_info *info = dtype_info(dtype);
-    if (info->block_elements == BLOCK_SMALL) {
-        for (unsigned b = 0; b < n_columns / BLOCK_SMALL; b++)
-            small_block_tile(dtype, p + (size_t)b * info->block_bytes, stride, b, tile);
-    } else if (has_codebook(dtype)) {
-        codebook_block_tile(dtype, p, stride, tile);
-    } else {
-        k_block_tile(dtype, p, stride, tile);
+/* Stores columns in a tile. */
+static ALWAYS_INLINE void tile_put(void *to, unsigned group, i32x16 q) {
+    uint8_t(*groups)[TILE_ROWS * 4] = to;
+    rows_store(groups[group], q);
+}
+
+/* One block of 32 or 256 columns, at columns 32 b .. of the tile. */
+static ALWAYS_INLINE void block_tile(enum dtype dtype, const uint8_t *words, const uint8_t *heads,
+                                     unsigned b, struct weight_tile *tile) {
+    const struct block_units units = block_units(dtype);
+    block_scales(dtype, words, heads, tile->scale + b, tile->min + b);
+    for (unsigned u = 0; u < units.n; u++)
+        block_columns(dtype, words, u, tile_put, tile->q + 8 * (b + u * units.n_runs));
+}
+
+static ALWAYS_INLINE void blocks_tile(enum dtype dtype, const uint8_t *words, const uint8_t *heads,
+                                      uint32_t n_columns, struct weight_tile *tile) {
+    const struct panel_format f = panel_format(dtype);
+    if (dtype_info(dtype)->block_elements == BLOCK_SUPER) {
+        block_tile(dtype, words, heads, 0, tile);
+        return;
+    }
+    for (unsigned b = 0; b < n_columns / BLOCK_SMALL; b++)
+        block_tile(dtype, words + (size_t)b * f.n_words * 64,
+                   heads + (size_t)b * f.head_bytes * TILE_ROWS, b, tile);
+}
+
+/* Blocks that follow each other in a panel: n_columns of them (a multiple of the block, at most
+ * TILE_COLUMNS), the first at `words` and `heads`. */
+static inline void tile_read(enum dtype dtype, const uint8_t *words, const uint8_t *heads,
+                             uint32_t n_columns, struct weight_tile *tile) {
+    switch (dtype) {
+    case DTYPE_Q4_0:
+        blocks_tile(DTYPE_Q4_0, words, heads, n_columns, tile);
+        break;
+    case DTYPE_Q4_1:
+        blocks_tile(DTYPE_Q4_1, words, heads, n_columns, tile);
+        break;
+    case DTYPE_Q5_0:
+        blocks_tile(DTYPE_Q5_0, words, heads, n_columns, tile);
+        break;
+    case DTYPE_Q5_1:
+        blocks_tile(DTYPE_Q5_1, words, heads, n_columns, tile);
+        break;
+    case DTYPE_Q8_0:
+        blocks_tile(DTYPE_Q8_0, words, heads, n_columns, tile);
+        break;
+    case DTYPE_Q2_K:
+        blocks_tile(DTYPE_Q2_K, words, heads, n_columns, tile);
+        break;
+    case DTYPE_Q3_K:
+        blocks_tile(DTYPE_Q3_K, words, heads, n_columns, tile);
+        break;
+    case DTYPE_Q4_K:
+        blocks_tile(DTYPE_Q4_K, words, heads, n_columns, tile);
+        break;
+    case DTYPE_Q5_K:
+        blocks_tile(DTYPE_Q5_K, words, heads, n_columns, tile);
+        break;
+    case DTYPE_Q6_K:
+        blocks_tile(DTYPE_Q6_K, words, heads, n_columns, tile);
+        break;
+    case DTYPE_Q8_K:
+        blocks_tile(DTYPE_Q8_K, words, heads, n_columns, tile);
+        break;
+    case DTYPE_IQ4_NL:
+        blocks_tile(DTYPE_IQ4_NL, words, heads, n_columns, tile);
+        break;
+    case DTYPE_IQ4_XS:
+        blocks_tile(DTYPE_IQ4_XS, words, heads, n_columns, tile);
+        break;
+    case DTYPE_MXFP4:
+        blocks_tile(DTYPE_MXFP4, words, heads, n_columns, tile);
+        break;
+    default:
+        codebook_block_tile(dtype, words, heads, tile);
     }
 }
 

@@ -12,6 +12,7 @@
 #ifndef SHOAL_KERNELS_QUANT_UNPACK_H
 #define SHOAL_KERNELS_QUANT_UNPACK_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -28,8 +29,34 @@ struct quant_traits {
                             at most 19 bits and below 2^24 */
 };
 
-/* dtype < DTYPE_N_COMPUTE. */
-struct quant_traits quant_traits(enum dtype dtype);
+/* dtype < DTYPE_N_COMPUTE. In the header so that loops compiled for one type know its traits. */
+static inline struct quant_traits quant_traits(enum dtype dtype) {
+    static const struct quant_traits traits[DTYPE_N_COMPUTE] = {
+        [DTYPE_Q4_0] = {32, false, -8, 7},
+        [DTYPE_Q4_1] = {32, true, 0, 15},
+        [DTYPE_Q5_0] = {32, false, -16, 15},
+        [DTYPE_Q5_1] = {32, true, 0, 31},
+        [DTYPE_Q8_0] = {32, false, -128, 127},
+        [DTYPE_Q2_K] = {16, true, 0, 3},
+        [DTYPE_Q3_K] = {16, false, -4, 3},
+        [DTYPE_Q4_K] = {32, true, 0, 15},
+        [DTYPE_Q5_K] = {32, true, 0, 31},
+        [DTYPE_Q6_K] = {16, false, -32, 31},
+        [DTYPE_Q8_K] = {32, false, -128, 127, true},
+        [DTYPE_IQ1_S] = {32, false, -9, 9},
+        [DTYPE_IQ1_M] = {16, false, -9, 9},
+        [DTYPE_IQ2_XXS] = {32, false, -43, 43},
+        [DTYPE_IQ2_XS] = {16, false, -43, 43},
+        [DTYPE_IQ2_S] = {16, false, -43, 43},
+        [DTYPE_IQ3_XXS] = {32, false, -62, 62},
+        [DTYPE_IQ3_S] = {32, false, -15, 15},
+        [DTYPE_IQ4_NL] = {32, false, -127, 113},
+        [DTYPE_IQ4_XS] = {32, false, -127, 113},
+        [DTYPE_MXFP4] = {32, false, -12, 12, true},
+    };
+    assert((unsigned)dtype < DTYPE_N_COMPUTE);
+    return traits[dtype];
+}
 
 /* The block's elements and scales. min is written only if the type has minima. */
 void quant_unpack_ref(enum dtype dtype, const void *block, int8_t q[BLOCK_SUPER],

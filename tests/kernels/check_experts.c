@@ -98,9 +98,29 @@ struct experts_args experts_data_args(const struct experts_data *data, struct ar
     return a;
 }
 
+static struct expert_matrices experts_for(const struct kernels *kernels,
+                                          const struct expert_matrices *w, struct arena *arena) {
+    struct expert_matrices packed = *w;
+    const void **data = arena_array(arena, w->n_experts, sizeof *data);
+    assert_non_null(data);
+    for (uint32_t e = 0; e < w->n_experts; e++) {
+        struct matrix rows = expert_matrix(w, e), panels = matrix_for(kernels, &rows, arena);
+        packed.layout = panels.layout;
+        data[e] = panels.data;
+    }
+    packed.data = data;
+    return packed;
+}
+
 float *experts_data_run(const struct experts_data *data, const struct kernels *kernels,
                         struct kernel_ctx *k, struct arena *arena) {
     struct experts_args a = experts_data_args(data, arena);
+    struct expert_matrices gate = experts_for(kernels, a.gate, arena);
+    struct expert_matrices up = experts_for(kernels, a.up, arena);
+    struct expert_matrices down = experts_for(kernels, a.down, arena);
+    a.gate = &gate;
+    a.up = &up;
+    a.down = &down;
     kernels->experts(k, &a);
     return a.y;
 }

@@ -53,11 +53,10 @@ struct matmul_data matmul_case_data(const struct matmul_case *c, struct arena *a
 float *matmul_data_run(const struct matmul_data *data, const struct kernels *kernels,
                        struct kernel_ctx *k, struct arena *arena) {
     float *y = floats(arena, (size_t)data->x.n_tokens * data->w.d_out);
-    kernels->matmul(k, &(struct matmul_args){.y = y,
-                                             .y_stride = data->w.d_out,
-                                             .x = &data->x,
-                                             .w = &data->w,
-                                             .split = &data->split});
+    struct matrix w = matrix_for(kernels, &data->w, arena);
+    kernels->matmul(
+        k, &(struct matmul_args){
+               .y = y, .y_stride = w.d_out, .x = &data->x, .w = &w, .split = &data->split});
     return y;
 }
 

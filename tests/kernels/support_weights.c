@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "tensor/blocks.h"
 #include "tensor/f16.h"
+#include "tensor/panels.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -102,6 +103,30 @@ struct matrix random_matrix(struct arena *arena, enum dtype dtype, uint32_t d_ou
     for (uint64_t b = 0; b < d_out * row_bytes / info->block_bytes; b++)
         set_scales(dtype, data + b * info->block_bytes, key + 1, b);
     return w;
+}
+
+struct matrix matrix_for(const struct kernels *kernels, const struct matrix *w,
+                         struct arena *arena) {
+    if (kernels->exact || !dtype_is_quantised(w->dtype) || w->layout == MATRIX_PANELS)
+        return *w;
+    uint64_t bytes_each = panel_bytes(w->dtype, w->d_in);
+    unsigned char *panels =
+        arena_alloc(arena, panel_count(w->d_out) * bytes_each + PANEL_ALIGNMENT);
+    assert_non_null(panels);
+    panels += (uintptr_t) - (uintptr_t)panels % PANEL_ALIGNMENT;
+    for (uint32_t p = 0; p < panel_count(w->d_out); p++) {
+        uint32_t first = p * PANEL_ROWS, left = w->d_out - first;
+        struct panel_rows shape = {.dtype = w->dtype,
+                                   .d_in = w->d_in,
+                                   .n_rows = left < PANEL_ROWS ? left : PANEL_ROWS,
+                                   .row_bytes = w->row_bytes};
+        panel_pack(&shape, (const unsigned char *)w->data + first * w->row_bytes,
+                   panels + p * bytes_each);
+    }
+    struct matrix packed = *w;
+    packed.layout = MATRIX_PANELS;
+    packed.data = panels;
+    return packed;
 }
 
 void matrix_fill_bytes(const struct matrix *w, unsigned char byte, uint64_t key) {

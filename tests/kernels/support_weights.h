@@ -5,12 +5,17 @@
 #define SHOAL_TESTS_KERNELS_SUPPORT_WEIGHTS_H
 
 #include "base/arena.h"
-#include "kernels/quant/activation.h"
+#include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
 /* dtype < DTYPE_N_COMPUTE; d_in a multiple of its block. A failure fails the test. */
 struct matrix random_matrix(struct arena *arena, enum dtype dtype, uint32_t d_out, uint32_t d_in,
                             uint64_t key);
+
+/* The matrix as these kernels read it: quantised ones in panels for the fast variants, all others
+ * as they are. */
+struct matrix matrix_for(const struct kernels *kernels, const struct matrix *w,
+                         struct arena *arena);
 
 /* Sets every byte of the blocks but the scales. */
 void matrix_fill_bytes(const struct matrix *w, unsigned char byte, uint64_t key);

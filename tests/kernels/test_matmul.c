@@ -5,6 +5,7 @@
 
 #include "tensor/blocks.h"
 #include "tensor/f16.h"
+#include "tensor/panels.h"
 #include "tests/kernels/check_matmul.h"
 
 #include <setjmp.h>
@@ -255,9 +256,10 @@ static void columns_behind_the_result_stay_untouched(void **state) {
         float y[3 * STRIDE];
         for (size_t i = 0; i < N(y); i++)
             y[i] = -7.0f;
+        struct matrix w = matrix_for(&variants.table[v], &data.w, &arena);
         variants.table[v].matmul(
             &k, &(struct matmul_args){
-                    .y = y, .y_stride = STRIDE, .x = &data.x, .w = &data.w, .split = &data.split});
+                    .y = y, .y_stride = STRIDE, .x = &data.x, .w = &w, .split = &data.split});
         float *dense = matmul_data_run(&data, &variants.table[v], &k, &arena);
         for (uint32_t t = 0; t < c.n_tokens; t++) {
             assert_true(same_bits(y + t * STRIDE, dense + t * c.d_out, c.d_out));
@@ -269,7 +271,8 @@ static void columns_behind_the_result_stay_untouched(void **state) {
     kernel_ctx_close(&k);
 }
 
-/* The last row ends at a page that nobody may touch, as it does at the end of a mapped file. */
+/* The last row (or panel) ends at a page that nobody may touch, as it does at the end of a mapped
+ * file. */
 static void weights_are_not_read_past_their_end(void **state) {
     (void)state;
     struct variants variants;
@@ -289,10 +292,14 @@ static void weights_are_not_read_past_their_end(void **state) {
                 c.d_in = 300;
             struct matmul_data data = matmul_case_data(&c, &arena);
             float *want = matmul_data_run(&data, &variants.table[0], &k, &arena);
-            size_t bytes = d_out * data.w.row_bytes;
-            data.w.data = memcpy(pages + room - bytes, data.w.data, bytes);
             for (size_t v = 0; v < variants.n; v++) {
-                float *got = matmul_data_run(&data, &variants.table[v], &k, &arena);
+                struct matmul_data at_end = data;
+                at_end.w = matrix_for(&variants.table[v], &data.w, &arena);
+                size_t bytes = at_end.w.layout == MATRIX_PANELS
+                                   ? panel_count(d_out) * panel_bytes(c.dtype, c.d_in)
+                                   : d_out * data.w.row_bytes;
+                at_end.w.data = memcpy(pages + room - bytes, at_end.w.data, bytes);
+                float *got = matmul_data_run(&at_end, &variants.table[v], &k, &arena);
                 assert_true(relative_l2(got, want, d_out) < 0.1);
             }
             arena_free(&arena);

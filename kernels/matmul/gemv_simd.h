@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One token times a panel: the weights go from memory to the sums without a tile between.
+ *
+ * A tile of four KiB, written and read at once, costs a single token more than its product: every
+ * load of packed weights has the low address bits of some store of the last few dozen, and waits
+ * for it. Here a unit's columns (columns.h) are multiplied where they are unpacked. The sums are
+ * those of tile_dot, integer for integer and step for step. */
+#ifndef SHOAL_KERNELS_MATMUL_GEMV_SIMD_H
+#define SHOAL_KERNELS_MATMUL_GEMV_SIMD_H
+
+#include "kernels/matmul/panel.h"
+#include "kernels/matmul/tile_dot_choose_simd.h"
+#include "kernels/quant/tile_simd.h"
+
+/* Where the columns from `begin` on lie in a panel. */
+struct panel_place {
+    const uint8_t *words, *heads;
+};
+
+static inline struct panel_place panel_place(const struct matrix *w, uint32_t panel,
+                                             uint32_t begin) {
+    const struct panel_format f = panel_format(w->dtype);
+    const uint8_t *first = (const uint8_t *)w->data + panel * panel_bytes(w->dtype, w->d_in);
+    size_t block = begin / dtype_info(w->dtype)->block_elements;
+    return (struct panel_place){.words = first + block * f.n_words * 64,
+                                .heads = first + panel_heads_offset(w->dtype, w->d_in) +
+                                         block * f.head_bytes * PANEL_ROWS};
+}
+
+/* The integer sums of a unit. */
+struct unit_sums {
+    const struct act_block *x;     /* of the unit's first block */
+    i32x16 sum[2 * UNIT_RUNS_MAX]; /* of each sub-block */
+    unsigned sub;
+    bool wide;
+};
+
+#if SIMD_AVX512
+
+static ALWAYS_INLINE i32x16 half_sums(const struct act_block *x, i32x16 factors, i32x16 start) {
+    return _mm512_dpwssd_epi32(start, factors, broadcast4(x->half_sum));
+}
+
+static ALWAYS_INLINE i32x16 gemv_add(i32x16 sum, i32x16 q, const int8_t *x, bool wide) {
+    (void)wide;
+    return _mm512_dpbusd_epi32(sum, q, broadcast4(x));
+}
+
+#else
+
+static ALWAYS_INLINE i32x16 half_sums(const struct act_block *x, i32x16 factors, i32x16 start) {
+    __m256i halves = broadcast4(x->half_sum);
+    i32x16 bias = {_mm256_madd_epi16(factors.lo, halves), _mm256_madd_epi16(factors.hi, halves)};
+    return i32x16_add(start, bias);
+}
+
+static ALWAYS_INLINE __m256i gemv_products(__m256i q, __m256i four, bool wide) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i pairs = wide ? _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(four, q))
+                         : _mm256_maddubs_epi16(q, four);
+    return _mm256_madd_epi16(pairs, ones);
+}
+
+static ALWAYS_INLINE i32x16 gemv_add(i32x16 sum, i32x16 q, const int8_t *x, bool wide) {
+    __m256i four = broadcast4(x);
+    return (i32x16){_mm256_add_epi32(sum.lo, gemv_products(q.lo, four, wide)),
+                    _mm256_add_epi32(sum.hi, gemv_products(q.hi, four, wide))};
+}
+
+#endif
+
+static ALWAYS_INLINE void unit_put(void *to, unsigned group, i32x16 q) {
+    struct unit_sums *s = to;
+    unsigned i = group / (s->sub / 4);
+    s->sum[i] = gemv_add(s->sum[i], q, s->x[group / 8].q + 4 * (group % 8), s->wide);
+}
+
+static ALWAYS_INLINE i32x16 pairs_set1(int16_t low, int16_t high) {
+    return i32x16_set1((int32_t)((uint32_t)(uint16_t)low | (uint32_t)(uint16_t)high << 16));
+}
+
+/* start + first * half_sum[0] + second * half_sum[1] */
+static ALWAYS_INLINE i32x16 gemv_start(int32_t start, const struct act_block *x, int16_t first,
+                                       int16_t second) {
+    i32x16 s = i32x16_set1(start);
+    return first || second ? half_sums(x, pairs_set1(first, second), s) : s;
+}
+
+/* One run of 32 columns: from integer sums to the float one, as matmul.h says. */
+static ALWAYS_INLINE f32x16 unit_finish(const struct unit_sums *s, unsigned run,
+                                        struct quant_traits t, const float (*scale)[16],
+                                        const float (*min)[16], f32x16 sum) {
+    const struct act_block *x = &s->x[run];
+    unsigned i = t.sub == 32 ? run : 2 * run;
+    f32x16 ws = f32x16_load(scale[i]), u;
+    if (t.whole_scale)
+        u = f32x16_mul(ws, i32x16_to_f32(s->sum[i]));
+    else
+        u = f32x16_fma(ws, f32x16_from_bits(s->sum[i]), f32x16_mul(ws, f32x16_set1(-SUM_START)));
+    if (t.sub == 16)
+        u = f32x16_fma(f32x16_load(scale[i + 1]), i32x16_to_f32(s->sum[i + 1]), u);
+    sum = f32x16_fma(f32x16_set1(x->scale), u, sum);
+    if (!t.has_min)
+        return sum;
+    if (t.sub == 32)
+        return f32x16_fma(f32x16_load(min[i]), f32x16_set1(x->scaled_sum), sum);
+    sum = f32x16_fma(f32x16_load(min[i]), f32x16_set1(x->scaled_half_sum[0]), sum);
+    return f32x16_fma(f32x16_load(min[i + 1]), f32x16_set1(x->scaled_half_sum[1]), sum);
+}
+
+/* The start of a unit's sums: what the bias of its weights adds too much, and for the first of a
+ * run the float trick (tile_dot.h). */
+static ALWAYS_INLINE void unit_begin(struct unit_sums *s, struct quant_traits t, unsigned n_runs) {
+    const int32_t start = t.whole_scale ? 0 : SUM_START_BITS;
+    const int16_t bias = (int16_t)-tile_bias(t);
+    UNROLL for (unsigned r = 0; r < n_runs; r++) {
+        if (t.sub == 32) {
+            s->sum[r] = gemv_start(start, &s->x[r], bias, bias);
+        } else {
+            s->sum[2 * r] = gemv_start(start, &s->x[r], bias, 0);
+            s->sum[2 * r + 1] = gemv_start(0, &s->x[r], 0, bias);
+        }
+    }
+}
+
+/* The blocks of one run of columns; `at` is the place of its first. */
+static ALWAYS_INLINE f32x16 gemv_run(enum dtype dtype, struct panel_place at, uint32_t n_blocks,
+                                     const struct act_block *x, f32x16 sum) {
+    const struct quant_traits t = quant_traits(dtype);
+    const struct block_units units = block_units(dtype);
+    const struct panel_format f = panel_format(dtype);
+    alignas(64) float scale[QUANT_SUBS_MAX][16], min[QUANT_SUBS_MAX][16];
+    for (uint32_t b = 0; b < n_blocks; b++) {
+        block_scales(dtype, at.words, at.heads, scale, min);
+        for (unsigned u = 0; u < units.n; u++) {
+            struct unit_sums s = {.x = x, .sub = t.sub, .wide = !SIMD_AVX512 && quant_is_wide(t)};
+            unit_begin(&s, t, units.n_runs);
+            block_columns(dtype, at.words, u, unit_put, &s);
+            unsigned first = u * units.n_runs * (32 / t.sub);
+            UNROLL for (unsigned r = 0; r < units.n_runs; r++) sum =
+                unit_finish(&s, r, t, scale + first, min + first, sum);
+            x += units.n_runs;
+        }
+        at.words += (size_t)f.n_words * 64;
+        at.heads += (size_t)f.head_bytes * PANEL_ROWS;
+    }
+    return sum;
+}
+
+/* One part of the sum: out[row] for the 16 rows of the panel. */
+static ALWAYS_INLINE void gemv_part_of(enum dtype dtype, const struct matrix *w,
+                                       const struct ksplit *split, uint32_t part, uint32_t panel,
+                                       const struct act_block *x, float out[PANEL_ROWS]) {
+    f32x16 sum = f32x16_zero();
+    uint32_t block = dtype_info(dtype)->block_elements;
+    for (uint32_t r = split->part_begin[part]; r < split->part_begin[part + 1]; r++) {
+        const struct krun run = split->runs[r];
+        sum = gemv_run(dtype, panel_place(w, panel, run.begin), (run.end - run.begin) / block,
+                       x + run.begin / ACT_BLOCK, sum);
+    }
+    f32x16_store(out, sum);
+}
+
+/* False for the types whose columns are not read 16 rows at a time: they need a tile. */
+static inline bool gemv_part(const struct matrix *w, const struct ksplit *split, uint32_t part,
+                             uint32_t panel, const struct act_block *x, float out[PANEL_ROWS]) {
+    switch (w->dtype) {
+    case DTYPE_Q4_0:
+        gemv_part_of(DTYPE_Q4_0, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_Q4_1:
+        gemv_part_of(DTYPE_Q4_1, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_Q5_0:
+        gemv_part_of(DTYPE_Q5_0, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_Q5_1:
+        gemv_part_of(DTYPE_Q5_1, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_Q8_0:
+        gemv_part_of(DTYPE_Q8_0, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_Q2_K:
+        gemv_part_of(DTYPE_Q2_K, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_Q3_K:
+        gemv_part_of(DTYPE_Q3_K, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_Q4_K:
+        gemv_part_of(DTYPE_Q4_K, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_Q5_K:
+        gemv_part_of(DTYPE_Q5_K, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_Q6_K:
+        gemv_part_of(DTYPE_Q6_K, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_Q8_K:
+        gemv_part_of(DTYPE_Q8_K, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_IQ4_NL:
+        gemv_part_of(DTYPE_IQ4_NL, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_IQ4_XS:
+        gemv_part_of(DTYPE_IQ4_XS, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_MXFP4:
+        gemv_part_of(DTYPE_MXFP4, w, split, part, panel, x, out);
+        return true;
+    default:
+        return false;
+    }
+}
+
+#endif

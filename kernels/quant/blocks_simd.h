@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The readers (columns.h) by dtype. Every function is inlined with a dtype that the compiler
+ * knows, so that of each switch one case is left. */
+#ifndef SHOAL_KERNELS_QUANT_BLOCKS_SIMD_H
+#define SHOAL_KERNELS_QUANT_BLOCKS_SIMD_H
+
+#include <assert.h>
+
+#include "kernels/quant/k_quants_simd.h"
+#include "kernels/quant/small_quants_simd.h"
+
+/* How a block falls into units. */
+struct block_units {
+    unsigned n;      /* of a block */
+    unsigned n_runs; /* of 32 columns, in a unit */
+};
+
+#define UNIT_RUNS_MAX 4
+
+static ALWAYS_INLINE struct block_units block_units(enum dtype dtype) {
+    switch (dtype) {
+    case DTYPE_Q2_K:
+    case DTYPE_Q3_K:
+    case DTYPE_Q6_K:
+        return (struct block_units){.n = 2, .n_runs = 4};
+    case DTYPE_Q4_K:
+    case DTYPE_Q5_K:
+        return (struct block_units){.n = 4, .n_runs = 2};
+    case DTYPE_Q8_K:
+    case DTYPE_IQ4_XS:
+        return (struct block_units){.n = 8, .n_runs = 1};
+    default:
+        return (struct block_units){.n = 1, .n_runs = 1};
+    }
+}
+
+static ALWAYS_INLINE void block_scales(enum dtype dtype, const uint8_t *words, const uint8_t *heads,
+                                       float (*scale)[16], float (*min)[16]) {
+    switch (dtype) {
+    case DTYPE_Q2_K:
+        q2_k_panel_scales(words, scale, min);
+        break;
+    case DTYPE_Q3_K:
+        q3_k_panel_scales(words, heads, scale);
+        break;
+    case DTYPE_Q4_K:
+    case DTYPE_Q5_K:
+        q4_k_panel_scales(words, scale, min);
+        break;
+    case DTYPE_Q6_K:
+        q6_k_panel_scales(words, heads, scale);
+        break;
+    case DTYPE_Q8_K:
+        q8_k_panel_scales(words, scale);
+        break;
+    case DTYPE_IQ4_XS:
+        iq4_xs_panel_scales(words, scale);
+        break;
+    case DTYPE_Q4_1:
+    case DTYPE_Q5_1:
+        d_and_m_panel_scales(words, scale, min);
+        break;
+    case DTYPE_MXFP4:
+        mxfp4_panel_scales(heads, scale);
+        break;
+    default: /* Q4_0, Q5_0, Q8_0, IQ4_NL */
+        head_panel_scales(heads, scale);
+    }
+}
+
+static ALWAYS_INLINE void block_columns(enum dtype dtype, const uint8_t *words, unsigned unit,
+                                        column_put *put, void *to) {
+    switch (dtype) {
+    case DTYPE_Q4_0:
+        nibble_columns(words, 0, put, to);
+        break;
+    case DTYPE_Q4_1:
+        nibble_columns(words, 1, put, to);
+        break;
+    case DTYPE_Q5_0:
+        five_bits_columns(words, 0, put, to);
+        break;
+    case DTYPE_Q5_1:
+        five_bits_columns(words, 1, put, to);
+        break;
+    case DTYPE_Q8_0:
+        q8_0_columns(words, put, to);
+        break;
+    case DTYPE_Q2_K:
+        q2_k_columns(words, unit, put, to);
+        break;
+    case DTYPE_Q3_K:
+        q3_k_columns(words, unit, put, to);
+        break;
+    case DTYPE_Q4_K:
+        q4_k_columns(words, unit, put, to);
+        break;
+    case DTYPE_Q5_K:
+        q5_k_columns(words, unit, put, to);
+        break;
+    case DTYPE_Q6_K:
+        q6_k_columns(words, unit, put, to);
+        break;
+    case DTYPE_Q8_K:
+        q8_k_columns(words, unit, put, to);
+        break;
+    case DTYPE_IQ4_NL:
+        iq4_columns(words, 0, put, to);
+        break;
+    case DTYPE_IQ4_XS:
+        iq4_columns(words, 2 + 4 * unit, put, to);
+        break;
+    case DTYPE_MXFP4:
+        mxfp4_columns(words, put, to);
+        break;
+    default:
+        assert(!"a type whose columns are read 16 rows at a time");
+    }
+}
+
+#endif
