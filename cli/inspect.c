@@ -5,16 +5,23 @@
 #include "cli/session.h"
 #include "cli/table.h"
 
+/* The model, if it is one that could run with these options. */
+static enum status open_model(struct inspection *in, struct error *err) {
+    struct session_model_options options = {0};
+    TRY(session_open_model(in->cli, &options, &in->model, err));
+    enum status status = session_plan_memory(in->cli, &in->model, &in->plan, err);
+    if (status != OK)
+        model_close(&in->model);
+    return status;
+}
+
 /* A file that is no model of ours is opened as a file, if it is one. */
 static enum status open_inspection(struct inspection *in, struct error *err) {
-    struct session_model_options options = {0};
     struct text path = {0};
-    enum status status = session_open_model(in->cli, &options, &in->model, &in->why_not);
+    enum status status = open_model(in, &in->why_not);
     if (status == OK) {
         in->is_model = true;
         in->gguf = &in->model.gguf;
-        session_plan_memory(in->cli, &in->model, in->model.weights.bytes, &in->plan_input,
-                            &in->plan);
         return OK;
     }
     status = session_model_path(in->cli, &path, err);

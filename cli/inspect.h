@@ -15,7 +15,6 @@ struct inspection {
     bool is_model;
     struct error why_not; /* it is no model that runs here */
     struct gguf file;     /* if not is_model */
-    struct memory_plan_input plan_input;
     struct memory_plan plan;
 };
 

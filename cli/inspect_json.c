@@ -155,8 +155,8 @@ static void add_needs(struct text *out, const struct inspection *in) {
     text_printf(out,
                 "{\"ctx_size\":%u,\"n_seqs\":%u,\"weights_bytes\":%" PRIu64 ",\"kv_bytes\":%" PRIu64
                 ",\"state_bytes\":%" PRIu64 ",\"buffers_bytes\":%" PRIu64 "}",
-                in->plan_input.ctx_size, in->plan_input.n_seqs, in->plan.weights_bytes,
-                in->plan.kv_bytes, in->plan.state_bytes, in->plan.buffers_bytes);
+                in->plan.ctx_size, in->plan.n_seqs, in->plan.weights_bytes, in->plan.kv_bytes,
+                in->plan.state_bytes, in->plan.buffers_bytes);
 }
 
 enum status inspect_json(const struct inspection *in, struct error *err) {

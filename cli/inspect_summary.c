@@ -119,8 +119,8 @@ static void rows_of_hparams(struct table *table, const struct hparams *hp) {
 
 static void rows_of_plan(struct table *table, const struct inspection *in) {
     const struct memory_plan *plan = &in->plan;
-    row(table, "memory for", "%u sequence%s of %u tokens", in->plan_input.n_seqs,
-        in->plan_input.n_seqs == 1 ? "" : "s", in->plan_input.ctx_size);
+    row(table, "memory for", "%u sequence%s of %u tokens", plan->n_seqs,
+        plan->n_seqs == 1 ? "" : "s", plan->ctx_size);
     row_bytes(table, "  weights", plan->weights_bytes);
     row_bytes(table, "  KV cache", plan->kv_bytes);
     row_bytes(table, "  states", plan->state_bytes);

@@ -110,7 +110,7 @@ static enum status open_all(struct cli *cli, struct opened *all, struct error *e
     struct session_model_options model_options = {0};
     TRY(session_open_model(cli, &model_options, &all->model, err));
     conversation_offer_defaults(cli, &all->model.gguf);
-    struct session_engine_options engine_options = {.n_seqs = 1};
+    struct session_engine_options engine_options = {.n_seqs = 1, .interrupt = &all->interrupt};
     return session_open_engine(cli, &all->model, &engine_options, &all->engine, err);
 }
 

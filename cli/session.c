@@ -2,11 +2,11 @@
 /* Options to structs; the only place that knows where the demonstration model is installed. */
 #include "cli/session.h"
 
+#include "base/clock.h"
 #include "base/size.h"
-#include "kernels/kernels.h"
+#include "cli/progress.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 #define DEMO_FILE "shoal-demo-q8_0.gguf"
@@ -98,16 +98,16 @@ static enum dtype kv_dtype(const struct cli *cli) {
     return choices[options_choice(cli->options, OPT_KV_CACHE_DTYPE)];
 }
 
-enum status session_open_engine(const struct cli *cli, const struct model *model,
-                                const struct session_engine_options *wanted, struct engine **engine,
-                                struct error *err) {
+static struct engine_options engine_options(const struct cli *cli, const struct model *model,
+                                            const struct session_engine_options *wanted) {
     const struct options *o = cli->options;
+    const char *kernels = options_string(o, OPT_KERNELS);
     enum dtype kv = kv_dtype(cli);
-    struct engine_options options = {
+    return (struct engine_options){
         .hp = &model->hp,
         .weights = &model->weights,
         .unused_ids = model->unused_ids,
-        .kernels = options_string(o, OPT_KERNELS),
+        .kernels = kernels ? kernels : "auto",
         .n_threads = (uint32_t)options_int(o, OPT_THREADS),
         .ctx_size = wanted->ctx_size ? wanted->ctx_size : (uint32_t)options_int(o, OPT_CTX_SIZE),
         .n_seqs = wanted->n_seqs ? wanted->n_seqs : (uint32_t)options_int(o, OPT_PARALLEL),
@@ -115,29 +115,45 @@ enum status session_open_engine(const struct cli *cli, const struct model *model
         .kv_dtype_auto = kv == DTYPE_N,
         .kv_dtype = kv,
         .tables_bytes = tables_bytes(model)};
-    if (!options.kernels)
-        options.kernels = "auto";
-    return engine_open(engine, &options, err);
 }
 
-void session_plan_memory(const struct cli *cli, const struct model *model, uint64_t weights_bytes,
-                         struct memory_plan_input *input, struct memory_plan *plan) {
-    const struct options *o = cli->options;
-    int64_t ctx = options_int(o, OPT_CTX_SIZE), n_seqs = options_int(o, OPT_PARALLEL);
-    int64_t n_threads = options_int(o, OPT_THREADS);
-    enum dtype kv = kv_dtype(cli);
-    const char *kernels = options_string(o, OPT_KERNELS);
-    if (kv == DTYPE_N)
-        kv = kernels && strcmp(kernels, "ref") == 0 ? DTYPE_F32 : DTYPE_F16;
-    *input = (struct memory_plan_input){.hp = &model->hp,
-                                        .weights_bytes = weights_bytes,
-                                        .tables_bytes = tables_bytes(model),
-                                        .ctx_size = ctx ? (uint32_t)ctx : model->hp.n_ctx_train,
-                                        .n_seqs = n_seqs ? (uint32_t)n_seqs : 1,
-                                        .n_step_tokens = step_tokens(cli),
-                                        .n_logit_rows = ENGINE_LOGIT_ROWS_DEFAULT,
-                                        .n_threads = n_threads ? (uint32_t)n_threads : cpu_count(),
-                                        .kv_dtype = kv,
-                                        .with_mtp = model->weights.mtp != NULL};
-    memory_plan_compute(plan, input);
+/* The bar comes when the loading has lasted half a second: a small model is there sooner. */
+#define SHOW_AFTER_S 0.5
+
+struct loading {
+    const struct cli *cli;
+    const struct interrupt *interrupt;
+    struct progress progress;
+    bool begun;
+};
+
+static bool show_loading(void *user, uint64_t bytes_done, uint64_t bytes_all) {
+    struct loading *loading = user;
+    struct progress *progress = &loading->progress;
+    if (!loading->begun)
+        progress_begin(progress, loading->cli, "Loading weights", bytes_all, PROGRESS_BYTES);
+    loading->begun = true;
+    if (progress->draws && clock_seconds_since(progress->begin_ns) > SHOW_AFTER_S)
+        progress_update(progress, bytes_done);
+    return !loading->interrupt || !interrupt_came(loading->interrupt);
+}
+
+enum status session_open_engine(const struct cli *cli, const struct model *model,
+                                const struct session_engine_options *wanted, struct engine **engine,
+                                struct error *err) {
+    struct engine_options options = engine_options(cli, model, wanted);
+    struct loading loading = {.cli = cli, .interrupt = wanted->interrupt};
+    options.progress = show_loading;
+    options.progress_user = &loading;
+    enum status status = engine_open(engine, &options, err);
+    if (loading.begun)
+        progress_end(&loading.progress);
+    return status;
+}
+
+enum status session_plan_memory(const struct cli *cli, const struct model *model,
+                                struct memory_plan *plan, struct error *err) {
+    struct session_engine_options wanted = {0};
+    struct engine_options options = engine_options(cli, model, &wanted);
+    return engine_plan(&options, plan, err);
 }

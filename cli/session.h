@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/interrupt.h"
 #include "model/model.h"
 #include "worker/engine.h"
 
@@ -25,18 +26,18 @@ enum status session_open_model(struct cli *cli, const struct session_model_optio
                                struct model *model, struct error *err);
 
 /* Opens the engine with threads, context, batch and kernels of the options, except where the
- * caller knows better (0: as the options say). */
+ * caller knows better (0: as the options say). Loading that takes long is shown on a terminal;
+ * Ctrl-C ends it where somebody listens to `interrupt` (NULL: it ends the program). */
 struct session_engine_options {
     uint32_t n_seqs, n_step_tokens, ctx_size;
+    const struct interrupt *interrupt;
 };
 enum status session_open_engine(const struct cli *cli, const struct model *model,
                                 const struct session_engine_options *options,
                                 struct engine **engine, struct error *err);
 
-/* The memory that session_open_engine would plan for, without opening anything (inspect). The
- * input is filled too: context and sequences as they were decided. `weights_bytes`: of the bound
- * tensors, for a model opened without its weights. */
-void session_plan_memory(const struct cli *cli, const struct model *model, uint64_t weights_bytes,
-                         struct memory_plan_input *input, struct memory_plan *plan);
+/* The memory that session_open_engine would take, without opening anything (inspect). */
+enum status session_plan_memory(const struct cli *cli, const struct model *model,
+                                struct memory_plan *plan, struct error *err);
 
 #endif

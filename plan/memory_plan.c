@@ -18,7 +18,8 @@
 
 void memory_plan_compute(struct memory_plan *plan, const struct memory_plan_input *in) {
     const struct hparams *hp = in->hp;
-    *plan = (struct memory_plan){.weights_bytes = in->weights_bytes};
+    *plan = (struct memory_plan){
+        .ctx_size = in->ctx_size, .n_seqs = in->n_seqs, .weights_bytes = in->weights_bytes};
 
     uint64_t n_kv_layers = hp->n_attention_layers + (in->with_mtp ? hp->n_mtp_layers : 0);
     uint64_t pages_per_seq = div_up(in->ctx_size, PAGE_TOKENS);

@@ -11,7 +11,7 @@
 
 struct memory_plan_input {
     const struct hparams *hp;
-    uint64_t weights_bytes; /* of the bound tensors */
+    uint64_t weights_bytes; /* as the engine holds them, in memory of its own and mapped */
     uint64_t tables_bytes;  /* tokenizer and other host tables */
     uint32_t ctx_size;      /* tokens per sequence */
     uint32_t n_seqs;        /* sequences at once */
@@ -23,6 +23,7 @@ struct memory_plan_input {
 };
 
 struct memory_plan {
+    uint32_t ctx_size, n_seqs; /* what it is for */
     uint64_t weights_bytes;
     uint64_t kv_bytes;      /* pages for n_seqs * ctx_size tokens, all attention layers */
     uint64_t state_bytes;   /* recurrent states and convolution columns of n_seqs, F32 */

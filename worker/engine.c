@@ -8,6 +8,7 @@
 #include "worker/cache/mapping.h"
 #include "worker/forward/forward.h"
 #include "worker/memory_probe.h"
+#include "worker/weights/weights_load.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -34,6 +35,7 @@ struct engine {
     void *activations;
     size_t activations_bytes;
     struct forward forward;
+    struct weights_load weights; /* empty if the kernels read the file */
     struct sequence *seqs;       /* [n_seqs] */
     struct forward_seq *in_step; /* [n_seqs] rows of the last step */
     uint32_t n_in_step, n_step_rows;
@@ -62,11 +64,40 @@ static enum status check_options(struct engine_options *o, struct error *err) {
     return OK;
 }
 
+/* What is known before any memory is taken: options, kernels, the network. */
+static enum status prepare(struct engine *e, struct error *err) {
+    struct engine_options *o = &e->options;
+    TRY(check_options(o, err));
+    TRY(kernels_init(&e->kernels, o->kernels, err));
+    if (o->kv_dtype_auto)
+        o->kv_dtype = e->kernels.exact ? DTYPE_F32 : DTYPE_F16;
+    struct forward_options forward = {.hp = o->hp,
+                                      .weights = o->weights,
+                                      .kernels = &e->kernels,
+                                      .ctx = &e->ctx,
+                                      .kv = &e->kv,
+                                      .states = &e->states,
+                                      .n_seqs_max = o->n_seqs};
+    activation_plan_compute(&forward.plan, o->hp, o->n_step_tokens, o->n_logit_rows,
+                            o->weights->mtp != NULL);
+    return forward_bind(&e->forward, &forward, &e->arena, err);
+}
+
+/* Fast kernels read panels of our own; what else is bound stays in the mapped file, and with the
+ * reference that is all. */
+static uint64_t weights_bytes(struct engine *e) {
+    uint64_t bytes = e->options.weights->bytes;
+    if (e->kernels.exact)
+        return bytes;
+    struct weights_load_size size = weights_load_size(&e->forward);
+    return bytes - size.file_bytes + size.memory_bytes;
+}
+
 static void compute_plan(struct engine *e, uint32_t ctx_size) {
     const struct engine_options *o = &e->options;
     memory_plan_compute(&e->memory,
                         &(struct memory_plan_input){.hp = o->hp,
-                                                    .weights_bytes = o->weights->bytes,
+                                                    .weights_bytes = weights_bytes(e),
                                                     .tables_bytes = o->tables_bytes,
                                                     .ctx_size = ctx_size,
                                                     .n_seqs = o->n_seqs,
@@ -75,6 +106,18 @@ static void compute_plan(struct engine *e, uint32_t ctx_size) {
                                                     .n_threads = o->n_threads,
                                                     .kv_dtype = o->kv_dtype,
                                                     .with_mtp = o->weights->mtp != NULL});
+}
+
+enum status engine_plan(const struct engine_options *options, struct memory_plan *plan,
+                        struct error *err) {
+    struct engine e = {.options = *options};
+    enum status status = prepare(&e, err);
+    if (status == OK) {
+        compute_plan(&e, options->ctx_size ? options->ctx_size : options->hp->n_ctx_train);
+        *plan = e.memory;
+    }
+    arena_free(&e.arena);
+    return status;
 }
 
 /* An asked-for context must fit the machine; the default one shrinks until it does. */
@@ -134,12 +177,19 @@ static enum status open_sequences(struct engine *e, struct error *err) {
     return OK;
 }
 
+static enum status load_weights(struct engine *e, struct error *err) {
+    struct weights_load_options options = {.pool = e->pool,
+                                           .gguf = e->options.weights->gguf,
+                                           .progress = e->options.progress,
+                                           .user = e->options.progress_user};
+    if (e->kernels.exact)
+        return OK;
+    return weights_load(&e->weights, &e->forward, &options, err);
+}
+
 static enum status open_parts(struct engine *e, struct error *err) {
     struct engine_options *o = &e->options;
-    TRY(check_options(o, err));
-    TRY(kernels_init(&e->kernels, o->kernels, err));
-    if (o->kv_dtype_auto)
-        o->kv_dtype = e->kernels.exact ? DTYPE_F32 : DTYPE_F16;
+    TRY(prepare(e, err));
     TRY(fit_context(e, err));
     struct thread_pool_options threads = {.n_threads = o->n_threads, .pin = 0};
     TRY(thread_pool_open(&e->pool, &threads, err));
@@ -151,18 +201,8 @@ static enum status open_parts(struct engine *e, struct error *err) {
     TRY(open_sequences(e, err));
     e->activations_bytes = e->memory.activations_bytes;
     TRY(mapping_take(&e->activations, e->activations_bytes, "activations", err));
-
-    struct forward_options forward = {.hp = o->hp,
-                                      .weights = o->weights,
-                                      .kernels = &e->kernels,
-                                      .ctx = &e->ctx,
-                                      .kv = &e->kv,
-                                      .states = &e->states,
-                                      .memory = e->activations,
-                                      .n_seqs_max = o->n_seqs};
-    activation_plan_compute(&forward.plan, o->hp, o->n_step_tokens, o->n_logit_rows,
-                            o->weights->mtp != NULL);
-    return forward_bind(&e->forward, &forward, &e->arena, err);
+    e->forward.memory = e->activations;
+    return load_weights(e, err);
 }
 
 enum status engine_open(struct engine **out, const struct engine_options *options,
@@ -187,6 +227,7 @@ void engine_close(struct engine *e) {
     kv_cache_free(&e->kv);
     state_cache_free(&e->states);
     mapping_give_back(e->activations, e->activations_bytes);
+    weights_load_free(&e->weights);
     arena_free(&e->arena);
     free(e);
 }

@@ -5,8 +5,9 @@
  *
  * A step runs the network once over some tokens of some sequences (prefill chunks and single
  * tokens alike) and hands out the logits that were asked for. All memory is taken in open, by the
- * memory plan; a step allocates nothing. The logits of a sequence do not depend on what else is in
- * the step, on how its tokens were cut into steps, or on the number of threads.
+ * memory plan, and the weights are loaded into it; a step allocates nothing. The logits of a
+ * sequence do not depend on what else is in the step, on how its tokens were cut into steps, or on
+ * the number of threads.
  *
  * Owned by one thread, the engine thread, which is also thread 0 of the pool. */
 #ifndef SHOAL_WORKER_ENGINE_H
@@ -22,6 +23,7 @@
 #include "plan/memory_plan.h"
 #include "tensor/dtype.h"
 #include "worker/forward/observe.h"
+#include "worker/weights/weights_load.h"
 
 #define ENGINE_SEQS_MAX        4096
 #define ENGINE_STEP_TOKENS_MAX 16384
@@ -46,10 +48,18 @@ struct engine_options {
     bool kv_dtype_auto;            /* F32 for the reference kernels, F16 otherwise */
     enum dtype kv_dtype;           /* F32, F16 or BF16, unless auto */
     uint64_t tables_bytes;         /* tokenizer and the like, for the plan */
+    load_progress *progress;       /* of loading the weights; NULL: nobody is told */
+    void *progress_user;
 };
 
+/* The memory that an engine with these options would take, without opening one: with the context
+ * that was asked for, or else the model's, whatever this machine has. Errors as of open. */
+enum status engine_plan(const struct engine_options *options, struct memory_plan *plan,
+                        struct error *err);
+
 /* ERR_LIMIT: the plan does not fit the machine (text says what is needed and what is there), or
- * an option is out of range; ERR_UNSUPPORTED: no such kernels here; ERR_NOMEM. */
+ * an option is out of range; ERR_UNSUPPORTED: no such kernels here, or a shape that they do not
+ * take; ERR_NOMEM; ERR_IO: the weights cannot be read; ERR_CANCELLED: progress said so. */
 enum status engine_open(struct engine **out, const struct engine_options *options,
                         struct error *err);
 void engine_close(struct engine *engine); /* NULL is fine */

@@ -231,7 +231,6 @@ enum status forward_bind(struct forward *f, const struct forward_options *o, str
                           .ctx = o->ctx,
                           .kv = o->kv,
                           .states = o->states,
-                          .memory = o->memory,
                           .plan = o->plan,
                           .embedding = tensor_matrix(&o->weights->token_embd),
                           .output_norm = o->weights->output_norm};

@@ -5,7 +5,9 @@
  *
  * Written against the kernel table, so the same code serves every device. forward_bind turns the
  * file's tensors into matrices with their splits of K and checks what kernels rely on; inside a
- * step only assertions remain. All memory is given to bind; a step allocates nothing.
+ * step only assertions remain. Binding needs no memory but the arena's: that of the activations
+ * (`memory`, as large as the plan says) is given before the first run, and where weights were
+ * loaded (worker/weights/) the matrices are replaced. A step allocates nothing.
  * Owned by the engine thread. */
 #ifndef SHOAL_WORKER_FORWARD_FORWARD_H
 #define SHOAL_WORKER_FORWARD_FORWARD_H
@@ -96,7 +98,7 @@ struct forward {
     struct kernel_ctx *ctx;
     struct kv_cache *kv;
     struct state_cache *states;
-    unsigned char *memory;       /* activations, laid out by plan */
+    unsigned char *memory;       /* activations, laid out by plan; 64-byte aligned */
     struct activation_plan plan; /* offsets into memory */
     struct matrix embedding;
     struct linear head;
@@ -121,7 +123,6 @@ struct forward_options {
     struct kernel_ctx *ctx;
     struct kv_cache *kv;
     struct state_cache *states;
-    unsigned char *memory; /* as large as the plan says, 64-byte aligned */
     struct activation_plan plan;
     uint32_t n_seqs_max;
 };
