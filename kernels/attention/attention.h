@@ -7,8 +7,7 @@
  *
  * The keys are cut into splits of ATTENTION_SPLIT positions at absolute places; a row at `pos`
  * sees pos + 1 of them. The fast variants compute, for each split of a query,
- *     q . k_j   lane l of 16 sums the elements with i mod 16 = l in order, fused; then the lanes
- *               are added by the tree of simd.h
+ *     q . k_j   fma(q_i, k_ji, sum) over i in order, from 0
  *     m         the largest s_j
  *     w_j       exp(s_j - m);  their sum: lane l adds those with j mod 16 = l in order, then tree
  *     acc[i]    fma(w_j, v_j[i], acc[i]) over j in order, from 0
@@ -19,7 +18,7 @@
  * arXiv:2205.14135.) The context sets the number of splits, never their length, and a query's
  * sums are its own, so prefill, chunks and decode of one position give the same bits.
  * Tolerance: relative L2 1e-5 per head against attention_ref (which reads the same pages).
- * Scratch: (n_heads / n_kv_heads) * (d_head + 260) * 4 + 64 * d_head + 256 bytes must fit. */
+ * Scratch: (n_heads / n_kv_heads) * (d_head + 260) * 4 + 128 * d_head + 256 bytes must fit. */
 #ifndef SHOAL_KERNELS_ATTENTION_ATTENTION_H
 #define SHOAL_KERNELS_ATTENTION_ATTENTION_H
 
@@ -32,7 +31,10 @@
 #define ATTENTION_SPLIT 256 /* positions; a multiple of KV_PAGE_TOKENS */
 
 /* Where one layer's keys and values lie:
- *     pages + page * page_bytes + layer_offset -> [2 (k, v)][n_kv_heads][KV_PAGE_TOKENS][d_head] */
+ *     pages + page * page_bytes + layer_offset -> keys   [n_kv_heads][d_head][KV_PAGE_TOKENS]
+ *                                                 values [n_kv_heads][KV_PAGE_TOKENS][d_head]
+ * Keys lie element by element, so that the scores of many positions are sums side by side and one
+ * load of a key element serves all of them; a value's elements lie together for the same reason. */
 struct kv_layer {
     unsigned char *pages;
     size_t page_bytes;

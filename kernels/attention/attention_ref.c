@@ -13,10 +13,11 @@
 /* Element i of the key (which 0) or value (which 1) at a position. */
 static double kv_element(const struct kv_layer *kv, const uint32_t *pages, uint32_t which,
                          uint32_t head, uint32_t pos, uint32_t i) {
-    size_t row = ((size_t)which * kv->n_kv_heads + head) * KV_PAGE_TOKENS + pos % KV_PAGE_TOKENS;
+    size_t head_begin = ((size_t)which * kv->n_kv_heads + head) * KV_PAGE_TOKENS * kv->d_head;
+    size_t slot = pos % KV_PAGE_TOKENS;
+    size_t element = head_begin + (which == 0 ? i * KV_PAGE_TOKENS + slot : slot * kv->d_head + i);
     const unsigned char *at = kv->pages + pages[pos / KV_PAGE_TOKENS] * kv->page_bytes +
-                              kv->layer_offset +
-                              (row * kv->d_head + i) * dtype_info(kv->dtype)->block_bytes;
+                              kv->layer_offset + element * dtype_info(kv->dtype)->block_bytes;
     uint16_t half;
     float single;
     if (kv->dtype == DTYPE_F32) {

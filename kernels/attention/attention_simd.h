@@ -107,7 +107,6 @@ static void attention_partials(void *arg, uint32_t thread_idx, uint32_t n_thread
         if (i % n_threads != thread_idx)
             continue;
         const struct kv_rows *rows = &a->rows[item.entry];
-        struct tile_ahead ahead = {0};
         struct split_work work = {
             .kv = a->kv,
             .pages = rows->pages,
@@ -121,7 +120,6 @@ static void attention_partials(void *arg, uint32_t thread_idx, uint32_t n_thread
             .n_heads_per_kv = job->n_heads_per_kv,
             .pos = rows->pos_begin + item.row,
             .scale = a->scale,
-            .ahead = &ahead,
             .tile = (float *)(void *)scratch,
             .scores = (float *)(void *)(scratch + job->tile_bytes),
         };
@@ -222,7 +220,7 @@ static inline void plan_scratch(struct attention_job *job, uint32_t n_rows_max) 
         rows = n_rows_max;
     job->rows_max = rows ? rows : 1;
     size_t n_queries = (size_t)job->rows_max * job->n_heads_per_kv;
-    job->tile_bytes = (size_t)ATTENTION_TILE * d * sizeof(float);
+    job->tile_bytes = (size_t)KV_PAGE_TOKENS * d * sizeof(float);
     job->scores_bytes = n_queries * ATTENTION_SPLIT * sizeof(float);
     job->carry_bytes = align_up(n_queries * sizeof(struct attention_carry), 64);
     job->partial_bytes = align_up(n_queries * (d + 2) * sizeof(float), 64);

@@ -276,7 +276,7 @@ static void append_rounds_to_the_type_of_the_cache(void **state) {
         for (size_t e = 0; e < 2 * 32; e++) {
             size_t token = e / 32, head = e / 16 % 2, column = e % 16;
             size_t slot = token == 0 ? 31 : 0;
-            size_t at[] = {(head * KV_PAGE_TOKENS + slot) * 16 + column,
+            size_t at[] = {(head * 16 + column) * KV_PAGE_TOKENS + slot,
                            ((2 + head) * KV_PAGE_TOKENS + slot) * 16 + column};
             const unsigned char *page = kv.pages + pages[token] * kv.page_bytes;
             float want[] = {key[e], value[e]};

@@ -2,7 +2,7 @@
 /* Pages of keys and values for every live sequence of this rank.
  *
  * A page holds KV_PAGE_TOKENS consecutive positions for all attention layers of the rank:
- *     page -> [n_layers][2 (k, v)][n_kv_heads][KV_PAGE_TOKENS][d_head]
+ *     page -> [n_layers][a layer's keys and values, as attention.h lays them out]
  * The trunk's attention layers come first, then the MTP block's. Owned by the engine thread. All
  * memory is taken in init; pages that nobody has touched cost nothing. */
 #ifndef SHOAL_WORKER_CACHE_KV_CACHE_H
