@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keys and values of new tokens into their pages. One variant serves all: rounding to nearest
- * even has one answer, and the work is a thousandth of a step's. Tokens are divided among the
- * threads; no two of them share a place in a page. */
+ * even has one answer, and the work is a thousandth of a step's. Pages are divided among the
+ * threads, for the keys of neighbouring positions share lines of the caches. */
 #include "kernels/attention/attention.h"
 
 #include "kernels/device/parallel.h"
@@ -46,8 +46,9 @@ static void append_task(void *arg, uint32_t thread_idx, uint32_t n_threads) {
         for (uint32_t r = 0; r < rows->n_rows; r++) {
             uint32_t token = rows->row_begin + r;
             uint32_t pos = rows->pos_begin + r;
-            if (token % n_threads == thread_idx)
-                append_token(a, rows->pages[pos / KV_PAGE_TOKENS], pos % KV_PAGE_TOKENS, token);
+            uint32_t page_idx = pos / KV_PAGE_TOKENS;
+            if ((e + page_idx) % n_threads == thread_idx)
+                append_token(a, rows->pages[page_idx], pos % KV_PAGE_TOKENS, token);
         }
     }
 }
