@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define CONV_TAPS 4
 
@@ -111,29 +112,29 @@ static enum status bind_experts(struct binder *b, uint32_t block, const char *su
     return find(b, block, suffix, (struct shape){{b->hp->n_experts, n_rows, n_columns}}, out);
 }
 
-/* What kernels read as float: a view if the file stores F32, else a copy in the arena. */
+/* What kernels read as float, in the arena: small, read in every step, and scattered over the file,
+ * where each would keep up to two megabytes around it mapped (huge pages of the page cache). */
 static enum status bind_floats(struct binder *b, uint32_t block, const char *suffix,
                                struct shape shape, const float **out) {
     struct tensor tensor;
     TRY(find(b, block, suffix, shape, &tensor));
-    *out = tensor.data;
-    if (tensor.dtype == DTYPE_F32)
-        return OK;
-    if (tensor.dtype != DTYPE_F16 && tensor.dtype != DTYPE_BF16) {
+    if (tensor.dtype > DTYPE_BF16) {
         return error_set(b->err, ERR_UNSUPPORTED,
                          "%s: tensor '%s': type %s is not supported here, only F32, F16 and BF16",
                          b->gguf->parts[0].path, b->name, dtype_info(tensor.dtype)->name);
     }
     if (b->gguf->header_only)
         return OK;
-    uint64_t n = tensor.bytes / 2;
+    uint64_t n = tensor.bytes / dtype_info(tensor.dtype)->block_bytes;
     float *floats = arena_array(b->arena, n, sizeof *floats);
     if (!floats) {
         return error_set(b->err, ERR_NOMEM, "%s: tensor '%s': no memory for %" PRIu64 " floats",
                          b->gguf->parts[0].path, b->name, n);
     }
     const uint16_t *halves = tensor.data;
-    for (uint64_t i = 0; i < n; i++)
+    if (tensor.dtype == DTYPE_F32)
+        memcpy(floats, tensor.data, tensor.bytes);
+    for (uint64_t i = 0; i < n && tensor.dtype != DTYPE_F32; i++)
         floats[i] = tensor.dtype == DTYPE_F16 ? f16_to_f32(halves[i]) : bf16_to_f32(halves[i]);
     *out = floats;
     return OK;

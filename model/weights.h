@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The tensors of a model by their place in the network, found in the file, with every shape and
- * type checked. Views into the mapped file: they die with the gguf.
+ * type checked. Matrices are views into the mapped file: they die with the gguf. Vectors (norms,
+ * conv taps, ssm_a, dt_bias, the shared expert's gate) are copied to the arena, as F32.
  *
- * Any tensor may be of any supported dtype, except that vectors which kernels read as float (norms,
- * conv taps, ssm_a, dt_bias, the shared expert's gate) are converted to F32 in the arena if stored
- * otherwise. A struct tensor with n_dims 0 is absent. */
+ * Any matrix may be of any supported dtype; a vector is F32, F16 or BF16. A struct tensor with
+ * n_dims 0 is absent. */
 #ifndef SHOAL_MODEL_WEIGHTS_H
 #define SHOAL_MODEL_WEIGHTS_H
 

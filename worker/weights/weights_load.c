@@ -42,7 +42,8 @@ struct stack {
 
 struct loader {
     const struct weights_load_options *options;
-    struct stack *stacks; /* NULL: only counted */
+    const struct gguf *gguf; /* NULL: only counted */
+    struct stack *stacks;    /* NULL: only counted */
     uint32_t n_stacks;
     uint64_t n_pieces;
     struct weights_load_size size;
@@ -55,7 +56,7 @@ struct loader {
 
 /* Which of the model's files holds these bytes; NULL: none that is mapped. */
 static const struct gguf_part *find_file(const struct loader *l, const void *data) {
-    const struct gguf *gguf = l->options ? l->options->gguf : NULL;
+    const struct gguf *gguf = l->gguf;
     for (uint32_t i = 0; gguf && i < gguf->n_parts; i++) {
         if (mapped_file_holds(&gguf->parts[i].file, data))
             return &gguf->parts[i];
@@ -262,10 +263,19 @@ static enum status load_stacks(struct loader *l, struct error *err) {
     return OK;
 }
 
+/* What else was read of the files, headers above all, goes too and comes back where it is needed:
+ * the page cache's huge pages bring their neighbours along. */
+static void drop_files(const struct gguf *gguf) {
+    for (uint32_t i = 0; i < gguf->n_parts; i++) {
+        const struct mapped_file *file = &gguf->parts[i].file;
+        mapped_file_drop(file, file->data, file->bytes);
+    }
+}
+
 enum status weights_load(struct weights_load *load, struct forward *f,
                          const struct weights_load_options *options, struct error *err) {
     struct loader counted = {0};
-    struct loader l = {.options = options};
+    struct loader l = {.options = options, .gguf = options->gguf};
     struct arena arena = {0};
     bool tied = f->embedding.data == f->head.w.data;
     *load = (struct weights_load){0};
@@ -288,6 +298,7 @@ enum status weights_load(struct weights_load *load, struct forward *f,
         replace(&l.stacks[i], l.memory);
     if (tied)
         f->embedding = f->head.w;
+    drop_files(options->gguf);
     *load = (struct weights_load){.memory = memory, .bytes = l.size.memory_bytes};
 done:
     arena_free(&arena);

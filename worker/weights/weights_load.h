@@ -9,8 +9,9 @@
  *
  * Quantised matrices become panels (tensor/panels.h), an expert's each for itself; F32, F16 and
  * BF16 stay rows. They lie in the order in which a step reads them, each at a multiple of 64 bytes,
- * in one mapping of huge pages. What is not multiplied stays in the file: vectors, and the rows of
- * an embedding that is not the head too (one that is, is taken from the head's panels).
+ * in one mapping of huge pages. The table of an embedding that is not the head too stays in the
+ * file; one that is the head is taken from its panels. Vectors are copied already
+ * (model/weights.h).
  *
  * All threads of the pool work on pieces of about a megabyte; what a piece has read of the file
  * leaves the process at once, so that no weight is in memory twice. The bytes do not depend on the
@@ -48,7 +49,7 @@ struct weights_load_size weights_load_size(struct forward *f);
 
 struct weights_load_options {
     struct thread_pool *pool;
-    const struct gguf *gguf; /* whose data the matrices are views of */
+    const struct gguf *gguf; /* whose data the matrices are views of; not NULL */
     load_progress *progress; /* NULL: nobody is told */
     void *user;
 };
