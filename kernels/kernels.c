@@ -56,12 +56,13 @@ static void fill_avx2(struct kernels *k) {
 }
 
 /* Ice Lake, Zen 4 and later. Their predecessors with VNNI alone run avx2: the readers of codebooks
- * rest on permutations of bytes (VBMI) and counts of bits (BITALG). */
+ * rest on permutations of bytes (VBMI), choices of bits (BITALG) and products of bits (GFNI). */
 static bool avx512_runs_here(void) {
     return avx2_runs_here() && __builtin_cpu_supports("avx512f") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") &&
-           __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bitalg");
+           __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bitalg") &&
+           __builtin_cpu_supports("gfni");
 }
 
 static void fill_avx512(struct kernels *k) {

@@ -161,7 +161,8 @@ static ALWAYS_INLINE void gemv_part_of(enum dtype dtype, const struct matrix *w,
     f32x16_store(out, sum);
 }
 
-/* False for the types whose columns are not read 16 rows at a time: they need a tile. */
+/* False for the types whose columns are not read 16 rows at a time (codebooks on AVX2): they need a
+ * tile. */
 static inline bool gemv_part(const struct matrix *w, const struct ksplit *split, uint32_t part,
                              uint32_t panel, const struct act_block *x, float out[PANEL_ROWS]) {
     switch (w->dtype) {
@@ -207,6 +208,29 @@ static inline bool gemv_part(const struct matrix *w, const struct ksplit *split,
     case DTYPE_MXFP4:
         gemv_part_of(DTYPE_MXFP4, w, split, part, panel, x, out);
         return true;
+#if SIMD_AVX512
+    case DTYPE_IQ1_S:
+        gemv_part_of(DTYPE_IQ1_S, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_IQ1_M:
+        gemv_part_of(DTYPE_IQ1_M, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_IQ2_XXS:
+        gemv_part_of(DTYPE_IQ2_XXS, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_IQ2_XS:
+        gemv_part_of(DTYPE_IQ2_XS, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_IQ2_S:
+        gemv_part_of(DTYPE_IQ2_S, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_IQ3_XXS:
+        gemv_part_of(DTYPE_IQ3_XXS, w, split, part, panel, x, out);
+        return true;
+    case DTYPE_IQ3_S:
+        gemv_part_of(DTYPE_IQ3_S, w, split, part, panel, x, out);
+        return true;
+#endif
     default:
         return false;
     }

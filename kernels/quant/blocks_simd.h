@@ -9,6 +9,12 @@
 #include "kernels/quant/k_quants_simd.h"
 #include "kernels/quant/small_quants_simd.h"
 
+#if SIMD_AVX512
+#include "kernels/quant/iq1_avx512.h"
+#include "kernels/quant/iq2_avx512.h"
+#include "kernels/quant/iq3_avx512.h"
+#endif
+
 /* How a block falls into units. */
 struct block_units {
     unsigned n;      /* of a block */
@@ -27,6 +33,13 @@ static ALWAYS_INLINE struct block_units block_units(enum dtype dtype) {
     case DTYPE_Q5_K:
         return (struct block_units){.n = 4, .n_runs = 2};
     case DTYPE_Q8_K:
+    case DTYPE_IQ1_S:
+    case DTYPE_IQ1_M:
+    case DTYPE_IQ2_XXS:
+    case DTYPE_IQ2_XS:
+    case DTYPE_IQ2_S:
+    case DTYPE_IQ3_XXS:
+    case DTYPE_IQ3_S:
     case DTYPE_IQ4_XS:
         return (struct block_units){.n = 8, .n_runs = 1};
     default:
@@ -63,6 +76,29 @@ static ALWAYS_INLINE void block_scales(enum dtype dtype, const uint8_t *words, c
     case DTYPE_MXFP4:
         mxfp4_panel_scales(heads, scale);
         break;
+#if SIMD_AVX512
+    case DTYPE_IQ1_S:
+        iq1_s_panel_scales(words, heads, scale);
+        break;
+    case DTYPE_IQ1_M:
+        iq1_m_panel_scales(words, scale);
+        break;
+    case DTYPE_IQ2_XXS:
+        iq2_xxs_panel_scales(words, heads, scale);
+        break;
+    case DTYPE_IQ2_XS:
+        iq2_panel_scales(words, 16, heads, scale);
+        break;
+    case DTYPE_IQ2_S:
+        iq2_panel_scales(words, 18, heads, scale);
+        break;
+    case DTYPE_IQ3_XXS:
+        iq3_xxs_panel_scales(words, heads, scale);
+        break;
+    case DTYPE_IQ3_S:
+        iq3_s_panel_scales(words, heads, scale);
+        break;
+#endif
     default: /* Q4_0, Q5_0, Q8_0, IQ4_NL */
         head_panel_scales(heads, scale);
     }
@@ -113,6 +149,29 @@ static ALWAYS_INLINE void block_columns(enum dtype dtype, const uint8_t *words, 
     case DTYPE_MXFP4:
         mxfp4_columns(words, put, to);
         break;
+#if SIMD_AVX512
+    case DTYPE_IQ1_S:
+        iq1_s_columns(words, unit, put, to);
+        break;
+    case DTYPE_IQ1_M:
+        iq1_m_columns(words, unit, put, to);
+        break;
+    case DTYPE_IQ2_XXS:
+        iq2_xxs_columns(words, unit, put, to);
+        break;
+    case DTYPE_IQ2_XS:
+        iq2_xs_columns(words, unit, put, to);
+        break;
+    case DTYPE_IQ2_S:
+        iq2_s_columns(words, unit, put, to);
+        break;
+    case DTYPE_IQ3_XXS:
+        iq3_xxs_columns(words, unit, put, to);
+        break;
+    case DTYPE_IQ3_S:
+        iq3_s_columns(words, unit, put, to);
+        break;
+#endif
     default:
         assert(!"a type whose columns are read 16 rows at a time");
     }

@@ -12,10 +12,14 @@ extern const alignas(64) uint8_t iq2xxs_digits[2][256];
 extern const alignas(64) uint8_t iq2xs_digits[2][512];
 extern const alignas(64) uint8_t iq2s_digits[2][1024];
 
-/* _low: the two low bits of the digits of the four elements; _high: their third bits in the low
- * nibble, the high nibble is zero. */
-extern const alignas(64) uint8_t iq3xxs_low[256], iq3xxs_high[256];
-extern const alignas(64) uint8_t iq3s_low[512], iq3s_high[512];
+/* Two low bits of the digits of four elements. */
+extern const alignas(64) uint8_t iq3xxs_low[256];
+extern const alignas(64) uint8_t iq3s_low[512];
+
+/* Their third bits: of entry e in the low nibble of byte e, of the entry half a codebook further in
+ * the high nibble. */
+extern const alignas(64) uint8_t iq3xxs_third[128];
+extern const alignas(64) uint8_t iq3s_third[256];
 
 /* Two bits for each of eight elements. The last entry is read when the one before it is read as
  * four bytes, and never used. */

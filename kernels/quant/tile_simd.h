@@ -6,65 +6,18 @@
 #include <assert.h>
 
 #include "kernels/quant/blocks_simd.h"
-#include "kernels/quant/i_quants_simd.h"
 #include "kernels/quant/tile.h"
 #include "tensor/panels.h"
+
+#if !SIMD_AVX512
+#include "kernels/quant/codebook_avx2.h"
+#endif
 
 /* What a tile's bytes have too much. */
 static inline int tile_bias(struct quant_traits t) {
     if (quant_is_wide(t))
         return SIMD_AVX512 ? 128 : 0;
     return -t.q_min;
-}
-
-static inline void codebook_block_stage(enum dtype dtype, const void *block, int8_t *q,
-                                        float *scale) {
-    switch (dtype) {
-    case DTYPE_IQ1_S:
-        iq1_s_stage(block, q, scale);
-        break;
-    case DTYPE_IQ1_M:
-        iq1_m_stage(block, q, scale);
-        break;
-    case DTYPE_IQ2_XXS:
-        iq2_xxs_stage(block, q, scale);
-        break;
-    case DTYPE_IQ2_XS:
-        iq2_xs_stage(block, q, scale);
-        break;
-    case DTYPE_IQ2_S:
-        iq2_s_stage(block, q, scale);
-        break;
-    case DTYPE_IQ3_XXS:
-        iq3_xxs_stage(block, q, scale);
-        break;
-    case DTYPE_IQ3_S:
-        iq3_s_stage(block, q, scale);
-        break;
-    default:
-        assert(!"a type with a codebook");
-    }
-}
-
-static inline bool has_codebook(enum dtype dtype) {
-    return dtype >= DTYPE_IQ1_S && dtype <= DTYPE_IQ3_S;
-}
-
-/* The super-blocks of 16 rows, put together again one after the other. */
-static inline void codebook_block_tile(enum dtype dtype, const uint8_t *words, const uint8_t *heads,
-                                       struct weight_tile *tile) {
-    const struct quant_traits t = quant_traits(dtype);
-    const struct panel_format f = panel_format(dtype);
-    bool has_bias = dtype == DTYPE_IQ1_S || dtype == DTYPE_IQ1_M;
-    struct tile_stage stage;
-    for (unsigned r = 0; r < TILE_ROWS; r++) {
-        uint8_t block[128];
-        for (unsigned w = 0; w < f.n_words; w++)
-            memcpy(block + f.word_offset + 4 * w, words + 64 * w + 4 * r, 4);
-        memcpy(block + f.head_offset, heads + f.head_bytes * r, f.head_bytes);
-        codebook_block_stage(dtype, block, stage.q[r], stage.scale[r]);
-    }
-    tile_from_stage(&stage, has_bias ? 0 : tile_bias(t), BLOCK_SUPER / t.sub, tile);
 }
 
 /* Stores columns in a tile. */
@@ -141,8 +94,34 @@ static inline void tile_read(enum dtype dtype, const uint8_t *words, const uint8
     case DTYPE_MXFP4:
         blocks_tile(DTYPE_MXFP4, words, heads, n_columns, tile);
         break;
+#if SIMD_AVX512
+    case DTYPE_IQ1_S:
+        blocks_tile(DTYPE_IQ1_S, words, heads, n_columns, tile);
+        break;
+    case DTYPE_IQ1_M:
+        blocks_tile(DTYPE_IQ1_M, words, heads, n_columns, tile);
+        break;
+    case DTYPE_IQ2_XXS:
+        blocks_tile(DTYPE_IQ2_XXS, words, heads, n_columns, tile);
+        break;
+    case DTYPE_IQ2_XS:
+        blocks_tile(DTYPE_IQ2_XS, words, heads, n_columns, tile);
+        break;
+    case DTYPE_IQ2_S:
+        blocks_tile(DTYPE_IQ2_S, words, heads, n_columns, tile);
+        break;
+    case DTYPE_IQ3_XXS:
+        blocks_tile(DTYPE_IQ3_XXS, words, heads, n_columns, tile);
+        break;
+    case DTYPE_IQ3_S:
+        blocks_tile(DTYPE_IQ3_S, words, heads, n_columns, tile);
+        break;
     default:
-        codebook_block_tile(dtype, words, heads, tile);
+        assert(!"a quantised type");
+#else
+    default:
+        codebook_block_tile(dtype, words, heads, tile_bias(quant_traits(dtype)), tile);
+#endif
     }
 }
 

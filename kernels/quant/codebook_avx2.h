@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Readers of the codebook types for a tile. What the bits mean stands in i_quants.h.
+/* Tiles of the codebook types on AVX2. What the bits mean stands in i_quants.h.
  *
- * Looking up a codebook is a load per 8 (or 4) columns of one row, so here rows are unpacked one
- * by one into a stage, and the stage is transposed. IQ2 and IQ3 are staged with their signs, whose
- * bits become bytes 32 columns at a time; IQ1 is staged with the bias of its tiles. */
-#ifndef SHOAL_KERNELS_QUANT_I_QUANTS_SIMD_H
-#define SHOAL_KERNELS_QUANT_I_QUANTS_SIMD_H
+ * Without permutations of bytes across a register (codebook_avx512.h) looking up a codebook is a
+ * load per 8 (or 4) columns of one row. So the blocks of a panel are put together again, unpacked
+ * one by one into a stage, and the stage is transposed. IQ2 and IQ3 are staged with their signs,
+ * whose bits become bytes 32 columns at a time; IQ1 is staged with the bias of its tiles. */
+#ifndef SHOAL_KERNELS_QUANT_CODEBOOK_AVX2_H
+#define SHOAL_KERNELS_QUANT_CODEBOOK_AVX2_H
+
+#include <assert.h>
 
 #include "kernels/quant/i_quants.h"
 #include "kernels/quant/rows_simd.h"
 #include "kernels/quant/tile.h"
+#include "tensor/panels.h"
 
 /* 16 rows, one super-block of each. */
 struct tile_stage {
@@ -34,18 +38,49 @@ static inline void tile_from_stage(const struct tile_stage *stage, int bias, uns
     }
 }
 
+/* The blocks of 16 rows as a file has them, one every BLOCK_ROOM bytes. */
+#define BLOCK_ROOM 128
+
+/* Four words of eight rows: 16 bytes of each, at the same place of eight blocks. */
+static inline void blocks_store_words(const __m256i w[4], uint8_t *blocks) {
+    __m256i low01 = _mm256_unpacklo_epi32(w[0], w[1]), high01 = _mm256_unpackhi_epi32(w[0], w[1]);
+    __m256i low23 = _mm256_unpacklo_epi32(w[2], w[3]), high23 = _mm256_unpackhi_epi32(w[2], w[3]);
+    const __m256i rows[4] = {
+        /* r and r + 4 */
+        _mm256_unpacklo_epi64(low01, low23), _mm256_unpackhi_epi64(low01, low23),
+        _mm256_unpacklo_epi64(high01, high23), _mm256_unpackhi_epi64(high01, high23)};
+    for (unsigned r = 0; r < 4; r++) {
+        uint8_t *block = blocks + (size_t)r * BLOCK_ROOM;
+        _mm_storeu_si128((__m128i *)block, _mm256_castsi256_si128(rows[r]));
+        _mm_storeu_si128((__m128i *)(block + 4 * BLOCK_ROOM), _mm256_extracti128_si256(rows[r], 1));
+    }
+}
+
+/* At least four words to a block; the last four may be written twice. */
+static inline void blocks_from_panel(const struct panel_format f, const uint8_t *words,
+                                     const uint8_t *heads, uint8_t *blocks) {
+    for (unsigned w = 0; w < f.n_words; w += 4) {
+        unsigned first = w + 4 <= f.n_words ? w : f.n_words - 4;
+        i32x16 v[4];
+        rows_words(words, first, v);
+        uint8_t *at = blocks + f.word_offset + 4 * (size_t)first;
+        blocks_store_words((const __m256i[4]){v[0].lo, v[1].lo, v[2].lo, v[3].lo}, at);
+        blocks_store_words((const __m256i[4]){v[0].hi, v[1].hi, v[2].hi, v[3].hi},
+                           at + 8 * BLOCK_ROOM);
+    }
+    for (unsigned r = 0; r < TILE_ROWS; r++)
+        memcpy(blocks + (size_t)r * BLOCK_ROOM + f.head_offset, heads + (size_t)r * f.head_bytes,
+               f.head_bytes);
+}
+
 /* q[e] = magnitude e, negative where bit e of signs is set. */
 static inline void stage_signed(__m256i magnitudes, uint32_t signs, int8_t q[32]) {
-#if SIMD_AVX512
-    __m256i out = _mm256_mask_sub_epi8(magnitudes, signs, _mm256_setzero_si256(), magnitudes);
-#else
     const __m256i byte_of = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2,
                                              2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
     const __m256i bit_of = _mm256_set1_epi64x((int64_t)0x8040201008040201);
     __m256i bits = _mm256_shuffle_epi8(_mm256_set1_epi32((int32_t)signs), byte_of);
     __m256i minus = _mm256_cmpeq_epi8(_mm256_and_si256(bits, bit_of), bit_of);
     __m256i out = _mm256_sub_epi8(_mm256_xor_si256(magnitudes, minus), minus);
-#endif
     _mm256_storeu_si256((__m256i *)q, out);
 }
 
@@ -209,6 +244,48 @@ static inline void iq3_s_stage(const struct block_iq3_s *b, int8_t *q, float *sc
         memcpy(&signs, b->signs + 4 * s, sizeof signs);
         stage_signed(iq3_magnitudes(iq3s_grid, _mm256_or_si256(low, high)), signs, q + 32 * s);
     }
+}
+
+static inline void codebook_block_stage(enum dtype dtype, const void *block, int8_t *q,
+                                        float *scale) {
+    switch (dtype) {
+    case DTYPE_IQ1_S:
+        iq1_s_stage(block, q, scale);
+        break;
+    case DTYPE_IQ1_M:
+        iq1_m_stage(block, q, scale);
+        break;
+    case DTYPE_IQ2_XXS:
+        iq2_xxs_stage(block, q, scale);
+        break;
+    case DTYPE_IQ2_XS:
+        iq2_xs_stage(block, q, scale);
+        break;
+    case DTYPE_IQ2_S:
+        iq2_s_stage(block, q, scale);
+        break;
+    case DTYPE_IQ3_XXS:
+        iq3_xxs_stage(block, q, scale);
+        break;
+    case DTYPE_IQ3_S:
+        iq3_s_stage(block, q, scale);
+        break;
+    default:
+        assert(!"a type with a codebook");
+    }
+}
+
+/* `bias` is added to the bytes of IQ2 and IQ3. */
+static inline void codebook_block_tile(enum dtype dtype, const uint8_t *words, const uint8_t *heads,
+                                       int bias, struct weight_tile *tile) {
+    alignas(32) uint8_t blocks[TILE_ROWS * BLOCK_ROOM];
+    struct tile_stage stage;
+    const unsigned n_subs = BLOCK_SUPER / quant_traits(dtype).sub;
+    const bool has_bias = dtype == DTYPE_IQ1_S || dtype == DTYPE_IQ1_M;
+    blocks_from_panel(panel_format(dtype), words, heads, blocks);
+    for (unsigned r = 0; r < TILE_ROWS; r++)
+        codebook_block_stage(dtype, blocks + (size_t)r * BLOCK_ROOM, stage.q[r], stage.scale[r]);
+    tile_from_stage(&stage, has_bias ? 0 : bias, n_subs, tile);
 }
 
 #endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the readers (columns.h) of codebook types share on AVX-512: looking up, spreading and
+ * signing 64 bytes at a time, so that no entry is fetched by an address of its own.
+ *
+ * Four bytes of each of 16 rows fill a register; below, byte j of a row is its slot j. A reader
+ *
+ *   1. looks up 64 slots at once: the codebook lies in tables of bytes, each the digits of four
+ *      columns (digits_table.h), and one permutation of two registers is 128 entries of a table;
+ *   2. for each slot j spreads the digits of its byte to the row's four bytes, one per column;
+ *   3. brings the sign of each column to its byte, for all slots at once, by transposing bits;
+ *   4. looks up digits and sign, which are a number below 64 by then, in a table of values.
+ *
+ * Permutations of bytes and the spreading run on one port of the machines we know, shifts and
+ * the bit transposition on the other: the readers are written so that both are about as busy. */
+#ifndef SHOAL_KERNELS_QUANT_CODEBOOK_AVX512_H
+#define SHOAL_KERNELS_QUANT_CODEBOOK_AVX512_H
+
+#include "kernels/quant/columns.h"
+#include "kernels/quant/digits_table.h"
+#include "kernels/quant/rows_simd.h"
+
+/* Bits 0..6 of each index name a byte of the table. */
+static inline __m512i lookup_128(const uint8_t *table, __m512i index) {
+    return _mm512_permutex2var_epi8(_mm512_load_si512(table), index, _mm512_load_si512(table + 64));
+}
+
+static inline __m512i lookup_256(const uint8_t *table, __m512i index) {
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), lookup_128(table, index),
+                                  lookup_128(table + 128, index));
+}
+
+/* bit_8: the ninth bits of the indices. */
+static inline __m512i lookup_512(const uint8_t *table, __m512i index, __mmask64 bit_8) {
+    return _mm512_mask_blend_epi8(bit_8, lookup_256(table, index), lookup_256(table + 256, index));
+}
+
+/* Bit by bit: a where the mask is set, b elsewhere. */
+static inline __m512i select_bits(__m512i mask, __m512i a, __m512i b) {
+    return _mm512_ternarylogic_epi64(mask, a, b, 0xca);
+}
+
+/* The bytes 0 and 2 (or 1 and 3) of two words as slots: first, second, first, second. */
+static inline __m512i even_slots(__m512i first, __m512i second) {
+    return select_bits(_mm512_set1_epi16(0xff), first, _mm512_slli_epi32(second, 8));
+}
+
+static inline __m512i odd_slots(__m512i first, __m512i second) {
+    return select_bits(_mm512_set1_epi16(0xff), _mm512_srli_epi32(first, 8), second);
+}
+
+/* Columns of a slot as bits of its byte, for columns 0..3 in the order of bytes. */
+#define COLUMNS_0_3 0x08040201u
+#define COLUMNS_4_7 0x80402010u
+/* For signs of which seven are stored: the eighth is minus where the seven have an odd number of
+ * minus signs. */
+#define COLUMNS_4_7_EVEN 0x7f402010u
+
+/* The product of 8 by 8 bits takes the same bit of 8 bytes, that is of two rows: an even row's bits
+ * arrive in the high nibble, its neighbour's in the low one, slot 0 highest. */
+static inline __m512i slots_of_columns(__m512i slots, uint32_t columns) {
+    return _mm512_gf2p8affine_epi64_epi8(_mm512_set1_epi32((int32_t)columns), slots, 0);
+}
+
+/* Byte c of a row: bit 3 - j is that of column c in slot j; the high nibble is of no use. */
+static inline __m512i columns_low(__m512i slots, uint32_t columns) {
+    return _mm512_srlv_epi32(slots_of_columns(slots, columns), _mm512_set1_epi64(4));
+}
+
+/* The same in bits 7 - j. */
+static inline __m512i columns_high(__m512i slots, uint32_t columns) {
+    return _mm512_sllv_epi32(slots_of_columns(slots, columns), _mm512_set1_epi64(4LL << 32));
+}
+
+/* Where the digits of slot 0 begin, two bits per column, for each byte of two rows; then so that
+ * they come to lie `at` bits above the lowest of their byte. */
+static inline __m512i spread_from(unsigned slot, unsigned at) {
+    const __m512i columns = _mm512_set1_epi64(0x2624222006040200);
+    return _mm512_add_epi8(columns, _mm512_set1_epi8((int8_t)(8 * slot - at)));
+}
+
+/* (2 n + 1) times the scale, for n of four bits that begin at bit `at` of each lane. */
+static inline f32x16 odd_scale(__m512i word, unsigned at, f32x16 scale) {
+    const __m512i four = _mm512_set1_epi32(0x1e), one = _mm512_set1_epi32(1);
+    __m512i shifted = at == 0 ? rows_shl(word, 1) : rows_shr(word, at - 1);
+    __m512i odd = _mm512_ternarylogic_epi32(shifted, four, one, 0xea);
+    return _mm512_mul_ps(scale, _mm512_cvtepi32_ps(odd));
+}
+
+#endif
