@@ -4,31 +4,34 @@
 #ifndef SHOAL_KERNELS_MATMUL_FLOATS_SIMD_H
 #define SHOAL_KERNELS_MATMUL_FLOATS_SIMD_H
 
+#include <assert.h>
 #include <string.h>
 
 #include "kernels/device/simd.h"
 #include "kernels/matmul/panel.h"
 #include "kernels/matmul/tile_dot.h"
 
-/* Rows by tokens whose sums fit the registers: 16 of 32, or (two registers each) 8 of 16. */
+/* Rows and tokens of a register block: the sums take 24 of 32 registers, or (two each) 8 of 16. A
+ * single token reads four rows at once on any machine, as streams from memory. */
 #define FLOAT_ROWS_MAX 4
 #if SIMD_AVX512
 #define FLOAT_ROWS   4
-#define FLOAT_TOKENS 4
+#define FLOAT_TOKENS 6
 #else
 #define FLOAT_ROWS   2
 #define FLOAT_TOKENS 2
 #endif
+#define FLOAT_SUMS (FLOAT_ROWS * FLOAT_TOKENS)
 
-static ALWAYS_INLINE f32x16 load_weights(enum dtype dtype, const uint8_t *row, uint32_t column) {
+static ALWAYS_INLINE f32x16 load_weights(enum dtype dtype, const uint8_t *row, size_t column) {
     if (dtype == DTYPE_F32)
-        return f32x16_load((const float *)(const void *)(row + 4 * (size_t)column));
-    const uint16_t *p = (const uint16_t *)(const void *)(row + 2 * (size_t)column);
+        return f32x16_load((const float *)(const void *)(row + 4 * column));
+    const uint16_t *p = (const uint16_t *)(const void *)(row + 2 * column);
     return dtype == DTYPE_F16 ? f32x16_load_f16(p) : f32x16_load_bf16(p);
 }
 
 /* The columns column .. end - 1, fewer than 16, then zeros. */
-static ALWAYS_INLINE f32x16 load_weights_tail(enum dtype dtype, const uint8_t *row, uint32_t column,
+static ALWAYS_INLINE f32x16 load_weights_tail(enum dtype dtype, const uint8_t *row, size_t column,
                                               uint32_t end) {
     uint8_t padded[64] = {0};
     size_t bytes = dtype == DTYPE_F32 ? 4 : 2;
@@ -36,7 +39,7 @@ static ALWAYS_INLINE f32x16 load_weights_tail(enum dtype dtype, const uint8_t *r
     return load_weights(dtype, padded, 0);
 }
 
-static ALWAYS_INLINE f32x16 load_tail(const float *x, uint32_t column, uint32_t end) {
+static ALWAYS_INLINE f32x16 load_tail(const float *x, size_t column, uint32_t end) {
     float padded[16] = {0};
     memcpy(padded, x + column, (end - column) * sizeof *x);
     return f32x16_load(padded);
@@ -54,38 +57,39 @@ struct float_block {
  * BF16, one core of a Sapphire Rapids that reads 17 GB/s, 12.8 -> 15.6 GB/s (2 to 8 KiB ahead in
  * the order of addresses: at most 14.1). */
 static ALWAYS_INLINE void prefetch_weights(enum dtype dtype, const struct float_block *b,
-                                           unsigned row, uint32_t column) {
-    uint32_t per_line = dtype == DTYPE_F32 ? 16 : 32;
+                                           unsigned row, size_t column) {
+    size_t per_line = dtype == DTYPE_F32 ? 16 : 32;
     if (column % per_line == 0)
-        _mm_prefetch(
-            (const char *)((uintptr_t)b->w[row] + b->ahead + (uintptr_t)column * (64 / per_line)),
-            _MM_HINT_T0);
+        _mm_prefetch((const char *)((uintptr_t)b->w[row] + b->ahead + column * (64 / per_line)),
+                     _MM_HINT_T0);
 }
 
+/* sum[token][row] of n_tokens and n_rows. */
 static ALWAYS_INLINE void float_block_run(const struct float_block *b, enum dtype dtype,
                                           const struct krun run, unsigned n_rows, unsigned n_tokens,
-                                          f32x16 sum[FLOAT_ROWS_MAX * FLOAT_TOKENS]) {
-    f32x16 x[FLOAT_TOKENS];
-    uint32_t i = run.begin;
+                                          f32x16 sum[FLOAT_SUMS]) {
+    f32x16 w[FLOAT_ROWS_MAX];
+    size_t i = run.begin;
     for (; i + 16 <= run.end; i += 16) {
-        for (unsigned t = 0; t < n_tokens; t++)
-            x[t] = f32x16_load(b->x[t] + i);
         for (unsigned r = 0; r < n_rows; r++) {
             if (n_tokens == 1)
                 prefetch_weights(dtype, b, r, i);
-            f32x16 w = load_weights(dtype, b->w[r], i);
-            for (unsigned t = 0; t < n_tokens; t++)
-                sum[r * n_tokens + t] = f32x16_fma(w, x[t], sum[r * n_tokens + t]);
+            w[r] = load_weights(dtype, b->w[r], i);
+        }
+        for (unsigned t = 0; t < n_tokens; t++) {
+            f32x16 x = f32x16_load(b->x[t] + i);
+            for (unsigned r = 0; r < n_rows; r++)
+                sum[t * n_rows + r] = f32x16_fma(w[r], x, sum[t * n_rows + r]);
         }
     }
     if (i == run.end)
         return;
-    for (unsigned t = 0; t < n_tokens; t++)
-        x[t] = load_tail(b->x[t], i, run.end);
-    for (unsigned r = 0; r < n_rows; r++) {
-        f32x16 w = load_weights_tail(dtype, b->w[r], i, run.end);
-        for (unsigned t = 0; t < n_tokens; t++)
-            sum[r * n_tokens + t] = f32x16_fma(w, x[t], sum[r * n_tokens + t]);
+    for (unsigned r = 0; r < n_rows; r++)
+        w[r] = load_weights_tail(dtype, b->w[r], i, run.end);
+    for (unsigned t = 0; t < n_tokens; t++) {
+        f32x16 x = load_tail(b->x[t], i, run.end);
+        for (unsigned r = 0; r < n_rows; r++)
+            sum[t * n_rows + r] = f32x16_fma(w[r], x, sum[t * n_rows + r]);
     }
 }
 
@@ -94,14 +98,41 @@ static ALWAYS_INLINE void float_block_part(const struct float_block *b, enum dty
                                            const struct ksplit *split, uint32_t part,
                                            unsigned n_rows, unsigned n_tokens, uint32_t first_row,
                                            float (*out)[PANEL_ROWS]) {
-    f32x16 sum[FLOAT_ROWS_MAX * FLOAT_TOKENS];
+    f32x16 sum[FLOAT_SUMS];
     for (unsigned i = 0; i < n_rows * n_tokens; i++)
         sum[i] = f32x16_zero();
     for (uint32_t r = split->part_begin[part]; r < split->part_begin[part + 1]; r++)
         float_block_run(b, dtype, split->runs[r], n_rows, n_tokens, sum);
-    for (unsigned r = 0; r < n_rows; r++) {
-        for (unsigned t = 0; t < n_tokens; t++)
-            out[t][first_row + r] = f32x16_sum(sum[r * n_tokens + t]);
+    for (unsigned i = 0; i < n_rows * n_tokens; i += 4) { /* 4 rows, or 2 rows of 2 tokens */
+        float four[4];
+        _mm_storeu_ps(four, f32x16_sum4(sum[i], sum[i + 1], sum[i + 2], sum[i + 3]));
+        for (unsigned j = 0; j < 4; j += n_rows)
+            memcpy(&out[(i + j) / n_rows][first_row], four + j, n_rows * sizeof *four);
+    }
+}
+
+/* 1 to FLOAT_TOKENS tokens. */
+static ALWAYS_INLINE void float_block_tokens(const struct float_block *b, enum dtype dtype,
+                                             const struct ksplit *split, uint32_t part,
+                                             uint32_t n_tokens, uint32_t first_row,
+                                             float (*out)[PANEL_ROWS]) {
+    switch (n_tokens) {
+    case 1:
+        return float_block_part(b, dtype, split, part, FLOAT_ROWS_MAX, 1, first_row, out);
+    case 2:
+        return float_block_part(b, dtype, split, part, FLOAT_ROWS, 2, first_row, out);
+#if SIMD_AVX512
+    case 3:
+        return float_block_part(b, dtype, split, part, FLOAT_ROWS, 3, first_row, out);
+    case 4:
+        return float_block_part(b, dtype, split, part, FLOAT_ROWS, 4, first_row, out);
+    case 5:
+        return float_block_part(b, dtype, split, part, FLOAT_ROWS, 5, first_row, out);
+    case 6:
+        return float_block_part(b, dtype, split, part, FLOAT_ROWS, 6, first_row, out);
+#endif
+    default:
+        assert(!"a number of tokens that fits the registers");
     }
 }
 
@@ -110,27 +141,23 @@ static ALWAYS_INLINE void float_part_of(enum dtype dtype, const struct matrix *w
                                         const struct ksplit *split, uint32_t part, uint32_t panel,
                                         uint32_t n_tokens, struct panel_scratch *scratch) {
     struct float_block b;
-    uint32_t t = 0;
-    while (t < n_tokens) {
-        bool full = n_tokens - t >= FLOAT_TOKENS;
-        unsigned n = full ? FLOAT_TOKENS : 1;
-        unsigned n_rows = full ? FLOAT_ROWS : FLOAT_ROWS_MAX;
-        for (unsigned j = 0; j < n; j++)
+    for (uint32_t t = 0, n; t < n_tokens; t += n) {
+        uint32_t n_left = n_tokens - t; /* the last two groups share what is left */
+        n = n_left <= FLOAT_TOKENS      ? n_left
+            : n_left < 2 * FLOAT_TOKENS ? (n_left + 1) / 2
+                                        : FLOAT_TOKENS;
+        for (uint32_t j = 0; j < n; j++)
             b.x[j] = scratch->x[t + j];
+        const uint32_t n_rows = n == 1 ? FLOAT_ROWS_MAX : FLOAT_ROWS;
         b.ahead = n_rows * w->row_bytes;
         for (uint32_t first = 0; first < PANEL_ROWS; first += n_rows) {
-            for (unsigned r = 0; r < n_rows; r++) {
+            for (uint32_t r = 0; r < n_rows; r++) {
                 uint32_t row = panel * PANEL_ROWS + first + r;
                 row = row < w->d_out ? row : w->d_out - 1;
                 b.w[r] = (const uint8_t *)w->data + (size_t)row * w->row_bytes;
             }
-            float(*out)[PANEL_ROWS] = &scratch->parts[part][t];
-            if (full)
-                float_block_part(&b, dtype, split, part, FLOAT_ROWS, FLOAT_TOKENS, first, out);
-            else
-                float_block_part(&b, dtype, split, part, FLOAT_ROWS_MAX, 1, first, out);
+            float_block_tokens(&b, dtype, split, part, n, first, &scratch->parts[part][t]);
         }
-        t += n;
     }
 }
 
