@@ -3,6 +3,8 @@
 #include "bench/read_bandwidth.h"
 
 #include "base/clock.h"
+#include "base/size.h"
+#include "bench/median.h"
 #include "worker/cache/mapping.h"
 #include "worker/memory_probe.h"
 
@@ -12,12 +14,14 @@
 #define BUFFER_BYTES_MIN (256ull << 20)
 #define BUFFER_BYTES_MAX (2ull << 30)
 #define STREAMS          8
-#define LINE_WORDS       8 /* a cache line */
+#define LINE_WORDS       8  /* a cache line */
+#define PARTS            16 /* of a pass, each timed alone */
 
 struct read_bandwidth {
     struct thread_pool *pool; /* borrowed */
     uint64_t *words;
-    uint64_t n_words;                       /* a multiple of 8 */
+    uint64_t n_words;                       /* a multiple of PARTS * STREAMS * LINE_WORDS */
+    uint64_t part;                          /* the one that is read now */
     uint64_t sums[THREAD_POOL_THREADS_MAX]; /* kept, so that the reads are not optimised away */
 };
 
@@ -35,9 +39,10 @@ static void write_task(void *arg, uint32_t thread_idx, uint32_t n_threads) {
 static void read_task(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     struct read_bandwidth *r = arg;
     uint64_t begin, end, sum[LINE_WORDS] = {0};
-    thread_range(r->n_words / (STREAMS * LINE_WORDS), thread_idx, n_threads, &begin, &end);
+    uint64_t part_words = r->n_words / PARTS;
+    thread_range(part_words / (STREAMS * LINE_WORDS), thread_idx, n_threads, &begin, &end);
     uint64_t stride = (end - begin) * LINE_WORDS; /* words between the streams of this thread */
-    const uint64_t *first = r->words + begin * STREAMS * LINE_WORDS;
+    const uint64_t *first = r->words + r->part * part_words + begin * STREAMS * LINE_WORDS;
     for (uint64_t i = 0; i < stride; i += LINE_WORDS) {
         for (uint64_t stream = 0; stream < STREAMS; stream++) {
             const uint64_t *line = first + stream * stride + i;
@@ -60,6 +65,7 @@ enum status read_bandwidth_open(struct read_bandwidth **out, struct thread_pool 
         bytes = BUFFER_BYTES_MAX;
     while (bytes > BUFFER_BYTES_MIN && bytes > memory_available_bytes() / 2)
         bytes /= 2;
+    bytes = align_up(bytes, PARTS * STREAMS * LINE_WORDS * sizeof(uint64_t));
     struct read_bandwidth *r = calloc(1, sizeof *r);
     if (!r)
         return error_set(err, ERR_NOMEM, "read bandwidth: no memory");
@@ -69,7 +75,7 @@ enum status read_bandwidth_open(struct read_bandwidth **out, struct thread_pool 
         return status;
     }
     r->pool = pool;
-    r->n_words = bytes / sizeof *r->words; /* a power of two times the streams */
+    r->n_words = bytes / sizeof *r->words;
     thread_pool_run(pool, write_task, r);
     *out = r;
     return OK;
@@ -82,7 +88,12 @@ void read_bandwidth_close(struct read_bandwidth *reader) {
 }
 
 double read_bandwidth_pass(struct read_bandwidth *reader) {
-    uint64_t begin = clock_ns();
-    thread_pool_run(reader->pool, read_task, reader);
-    return (double)(reader->n_words * sizeof *reader->words) / clock_seconds_since(begin);
+    double rates[PARTS];
+    for (reader->part = 0; reader->part < PARTS; reader->part++) {
+        uint64_t begin = clock_ns();
+        thread_pool_run(reader->pool, read_task, reader);
+        rates[reader->part] =
+            (double)(reader->n_words / PARTS * sizeof *reader->words) / clock_seconds_since(begin);
+    }
+    return median(rates, PARTS);
 }

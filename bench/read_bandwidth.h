@@ -18,7 +18,8 @@ enum status read_bandwidth_open(struct read_bandwidth **out, struct thread_pool 
                                 struct error *err);
 void read_bandwidth_close(struct read_bandwidth *reader); /* NULL is fine */
 
-/* Bytes per second of one pass over the buffer, which takes 30 to 100 ms. */
+/* Bytes per second of one pass over the buffer, which takes 30 to 100 ms: the median of its 16
+ * parts, so that a thread that loses its core for a moment does not lower the ceiling. */
 double read_bandwidth_pass(struct read_bandwidth *reader);
 
 #endif

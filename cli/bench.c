@@ -1,18 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `shoal bench`: a door with one room behind it so far; each kind of measurement has its file. */
+/* `shoal bench`: a door with a room for each kind of measurement. */
 #include "cli/bench.h"
 
 #include <string.h>
+#include <sys/utsname.h>
+
+void bench_machine_read(struct bench_machine *machine) {
+    struct utsname names;
+    *machine = (struct bench_machine){.host = "unknown", .cpu = "unknown"};
+    if (uname(&names) == 0)
+        snprintf(machine->host, sizeof machine->host, "%s", names.nodename);
+    char line[256];
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    while (file && fgets(line, sizeof line, file)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(machine->cpu, sizeof machine->cpu, "%s", colon + 1 + strspn(colon + 1, " \t"));
+        break;
+    }
+    if (file)
+        fclose(file);
+}
 
 int command_bench(struct cli *cli) {
+    static const struct {
+        const char *name;
+        int (*run)(struct cli *cli);
+    } rooms[] = {{"model", bench_model}, {"kernel", bench_kernel}};
     const char *what = cli->options->n_operands > 0 ? cli->options->operands[0] : NULL;
     struct error err;
-    if (what && strcmp(what, "model") == 0)
-        return bench_model(cli);
+    for (size_t i = 0; what && i < sizeof rooms / sizeof rooms[0]; i++) {
+        if (strcmp(what, rooms[i].name) == 0)
+            return rooms[i].run(cli);
+    }
     if (what)
-        error_set(&err, ERR_INPUT, "bench: '%s' is not something to measure; there is: model",
-                  what);
+        error_set(&err, ERR_INPUT,
+                  "bench: '%.60s' is not something to measure; there are: model, kernel", what);
     else
-        error_set(&err, ERR_INPUT, "bench: what to measure? shoal bench model [FILE]");
+        error_set(&err, ERR_INPUT,
+                  "bench: what to measure? shoal bench model [FILE], shoal bench kernel");
     return cli_fail(cli, DURING_USAGE, &err);
 }

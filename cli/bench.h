@@ -6,5 +6,12 @@
 #include "cli/command.h"
 
 int bench_model(struct cli *cli);
+int bench_kernel(struct cli *cli);
+
+/* Where a number was measured: names that go into every record. */
+struct bench_machine {
+    char host[128], cpu[128];
+};
+void bench_machine_read(struct bench_machine *machine);
 
 #endif

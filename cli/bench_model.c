@@ -15,7 +15,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
 
 #define LIST_MAX 64u
@@ -34,7 +33,7 @@ struct bench {
     struct model_bench_result *result;
     struct read_bandwidth *reader; /* of the open engine */
     uint32_t ctx_size, n_seqs_max;
-    char cpu[128], host[128];
+    struct bench_machine machine;
 };
 
 static const struct table_column columns[] = {
@@ -123,26 +122,6 @@ static enum status read_lists(struct bench *b, struct error *err) {
     return OK;
 }
 
-static void read_machine(struct bench *b) {
-    struct utsname names;
-    strncpy(b->host, uname(&names) == 0 ? names.nodename : "unknown", sizeof b->host - 1);
-    strncpy(b->cpu, "unknown", sizeof b->cpu - 1);
-    char line[256];
-    FILE *file = fopen("/proc/cpuinfo", "re");
-    while (file && fgets(line, sizeof line, file)) {
-        if (strncmp(line, "model name", 10) == 0 && strchr(line, ':')) {
-            char *name = strchr(line, ':') + 1;
-            name += strspn(name, " \t");
-            name[strcspn(name, "\n")] = '\0';
-            memset(b->cpu, 0, sizeof b->cpu);
-            strncpy(b->cpu, name, sizeof b->cpu - 1);
-            break;
-        }
-    }
-    if (file)
-        fclose(file);
-}
-
 static uint64_t count_params(const struct model *model) {
     uint64_t n = 0;
     for (uint32_t i = 0; i < model->gguf.n_tensors; i++) {
@@ -211,8 +190,8 @@ static void add_row(struct bench *b, const struct engine *engine,
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
 
     table_row(t);
-    table_string(t, b->host);
-    table_string(t, b->cpu);
+    table_string(t, b->machine.host);
+    table_string(t, b->machine.cpu);
     table_string(t, text_str(&b->path));
     table_string(t, arch_name(b->model.hp.arch));
     format_bytes(b->model.weights.bytes, text);
@@ -338,7 +317,7 @@ int bench_model(struct cli *cli) {
         text_free(&b.path);
         return cli_fail(cli, DURING_LOAD, &err);
     }
-    read_machine(&b);
+    bench_machine_read(&b.machine);
     table_open(&b.table, cli->out, table_format_of(cli), columns,
                sizeof columns / sizeof columns[0]);
     b.result = calloc(1, sizeof *b.result);

@@ -62,6 +62,8 @@ static const char *const bench_examples[] = {
     "prompt and generation speed",
     "shoal bench model -m model.gguf -p 512,2048 -n 0 -np 1-8*2 --json",
     "all combinations",
+    "shoal bench kernel --op matmul --type q4_k,q8_0 --tokens 1,512",
+    "single operations beside the ceilings of the machine",
     NULL,
 };
 static const char *const completion_examples[] = {
@@ -129,10 +131,12 @@ static const struct command commands[CMD_N] = {
                    .examples = score_examples,
                    .run = command_score},
     [CMD_BENCH] = {.name = "bench",
-                   .operands = "model [MODEL]",
+                   .operands = "model|kernel [MODEL]",
                    .purpose = "measure the speed of the engine",
                    .about = "bench model times prompts and generation on random token ids, without "
-                            "tokenizing and sampling.",
+                            "tokenizing and sampling. bench kernel times the operations that a "
+                            "model is made of, on random weights that no cache holds, beside the "
+                            "read bandwidth and the peak of the instructions; it needs no model.",
                    .examples = bench_examples,
                    .n_operands_max = 1,
                    .run = command_bench},

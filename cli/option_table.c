@@ -262,10 +262,25 @@ static const struct option rows[OPT_N] = {
         .name = "parallel", .shorts = "np", .aliases = "max-num-seqs", .kind = OPTION_STRING,
         .metavar = "LIST", .fallback = "1", .group = GROUP_COMMAND, .commands = BIT(CMD_BENCH),
         .help = "sequences at once"},
+    [OPT_BENCH_OP] = {
+        .name = "op", .kind = OPTION_STRING, .metavar = "LIST", .group = GROUP_COMMAND,
+        .commands = BIT(CMD_BENCH),
+        .help = "bench kernel: operations, for example matmul,experts; all if unset"},
+    [OPT_BENCH_TYPE] = {
+        .name = "type", .kind = OPTION_STRING, .metavar = "LIST", .group = GROUP_COMMAND,
+        .commands = BIT(CMD_BENCH),
+        .help = "bench kernel: types of weights or of the KV cache, for example q4_k,bf16"},
+    [OPT_BENCH_SHAPE] = {
+        .name = "shape", .kind = OPTION_STRING, .metavar = "LIST", .group = GROUP_COMMAND,
+        .commands = BIT(CMD_BENCH),
+        .help = "bench kernel: rows x columns of matrices (experts: width x model), 2048x4096"},
+    [OPT_BENCH_TOKENS] = {
+        .name = "tokens", .kind = OPTION_STRING, .metavar = "LIST", .group = GROUP_COMMAND,
+        .commands = BIT(CMD_BENCH), .help = "bench kernel: tokens of a step, for example 1,8,512"},
     [OPT_REPETITIONS] = {
         .name = "repetitions", .shorts = "r", .kind = OPTION_INT, .metavar = "N", .fallback = "5",
         .min = 1, .max = 1000, .group = GROUP_COMMAND, .commands = BIT(CMD_BENCH),
-        .help = "runs of each test"},
+        .help = "runs of each test; bench kernel makes at least 20"},
     [OPT_WARMUP] = {
         .name = "warmup", .kind = OPTION_FLAG, .fallback = "on", .group = GROUP_COMMAND,
         .commands = BIT(CMD_BENCH), .help = "run each test once before the runs that count"},

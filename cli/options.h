@@ -106,6 +106,10 @@ enum option_id {
     OPT_BENCH_DEPTH,
     OPT_BENCH_BATCH,
     OPT_BENCH_PARALLEL,
+    OPT_BENCH_OP,
+    OPT_BENCH_TYPE,
+    OPT_BENCH_SHAPE,
+    OPT_BENCH_TOKENS,
     OPT_REPETITIONS,
     OPT_WARMUP,
     /* help */
