@@ -24,6 +24,7 @@ static void fill_ref(struct kernels *k) {
         .gdn_conv = gdn_conv_ref,
         .gdn_step = gdn_step_ref,
         .gdn_gate = gdn_gate_ref,
+        .gdn_mix = gdn_mix_ref,
         .router = router_ref,
         .experts = experts_ref,
         .swiglu = swiglu_ref,
@@ -49,6 +50,7 @@ static void fill_avx2(struct kernels *k) {
     k->gdn_conv = gdn_conv_avx2;
     k->gdn_step = gdn_step_avx2;
     k->gdn_gate = gdn_gate_avx2;
+    k->gdn_mix = gdn_mix_avx2;
     k->experts = experts_avx2;
     k->swiglu = swiglu_avx2;
     k->add = add_avx2;
@@ -76,6 +78,7 @@ static void fill_avx512(struct kernels *k) {
     k->gdn_conv = gdn_conv_avx512;
     k->gdn_step = gdn_step_avx512;
     k->gdn_gate = gdn_gate_avx512;
+    k->gdn_mix = gdn_mix_avx512;
     k->experts = experts_avx512;
     k->swiglu = swiglu_avx512;
     k->add = add_avx512;

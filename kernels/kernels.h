@@ -46,6 +46,7 @@ struct kernels {
     gdn_conv_fn *gdn_conv;
     gdn_step_fn *gdn_step;
     gdn_gate_fn *gdn_gate;
+    gdn_mix_fn *gdn_mix;
     router_fn *router;
     experts_fn *experts;
     swiglu_fn *swiglu;

@@ -2,7 +2,8 @@
 /* Gated DeltaNet: a recurrent mixer with a fixed state per sequence.
  * Source: Yang, Kautz, Hatamizadeh 2024, arXiv:2412.06464.
  *
- * Three operations per layer, each over all tokens of the step in the order of their sequences:
+ * Three operations per layer, each over all tokens of the step in the order of their sequences,
+ * and gdn_mix, which is all three and quantises the result:
  *
  *   gdn_conv   c_t[ch] = silu( sum_j w[ch][j] u_{t-3+j}[ch] )           j = 0..3
  *              u = the projection before convolution; the 3 columns before the first token come
@@ -27,6 +28,7 @@
 #define SHOAL_KERNELS_GDN_GDN_H
 
 #include "kernels/device/context.h"
+#include "kernels/quant/activation.h"
 
 #define GDN_CONV_TAPS 4
 
@@ -92,5 +94,18 @@ struct gdn_gate_args {
 };
 typedef void gdn_gate_fn(struct kernel_ctx *k, const struct gdn_gate_args *a);
 gdn_gate_fn gdn_gate_ref, gdn_gate_avx2, gdn_gate_avx512;
+
+/* conv, step and gate, then gate.out quantised. A key head and its value heads need nothing of the
+ * others, so with enough of them the threads meet once, and what is between the operations (the
+ * buffers step.c = conv.out, gate.o = step.o) need not be written. The same bits as one operation
+ * after the other. */
+struct gdn_mix_args {
+    struct gdn_conv_args conv;
+    struct gdn_step_args step;
+    struct gdn_gate_args gate;
+    struct act_block *blocks; /* [n_tokens, n_v_heads * d_v / 32], of gate.out (activation.h) */
+};
+typedef void gdn_mix_fn(struct kernel_ctx *k, const struct gdn_mix_args *a);
+gdn_mix_fn gdn_mix_ref, gdn_mix_avx2, gdn_mix_avx512;
 
 #endif

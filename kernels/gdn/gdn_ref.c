@@ -112,3 +112,9 @@ void gdn_gate_ref(struct kernel_ctx *k, const struct gdn_gate_args *a) {
             out[i] = (float)(a->w[i] * (o[i] * scale) * (z[i] * sigmoid((double)z[i])));
     }
 }
+
+void gdn_mix_ref(struct kernel_ctx *k, const struct gdn_mix_args *a) {
+    gdn_conv_ref(k, &a->conv);
+    gdn_step_ref(k, &a->step);
+    gdn_gate_ref(k, &a->gate);
+}

@@ -25,29 +25,47 @@ static inline const float *conv_column(const struct gdn_conv_args *a, const stru
                  : a->u + (rows->row_begin + t) * a->conv_dim;
 }
 
-/* All tokens of one sequence, channels begin..end-1. taps: scratch, [4][CONV_CHANNELS]. */
-static inline void conv_channels(const struct gdn_conv_args *a, const struct gdn_rows *rows,
-                                 uint32_t begin, uint32_t end, float *taps) {
-    for (uint32_t ch = begin; ch < end; ch += 16) {
+/* Which tokens and channels of a sequence are wanted, and where they go. */
+struct conv_part {
+    uint32_t token_begin, token_end; /* of the sequence */
+    uint32_t begin, end;             /* channels, at most CONV_CHANNELS */
+    float *out;                      /* token_begin, channel `begin`; then out_stride apart */
+    uint64_t out_stride;
+};
+
+/* taps: scratch, [4][CONV_CHANNELS]. A row of u lies pages from the next, where no prefetcher
+ * looks, so it is asked for when the row before it is read. */
+static inline void conv_tokens(const struct gdn_conv_args *a, const struct gdn_rows *rows,
+                               const struct conv_part *part, float *taps) {
+    uint32_t n = part->end - part->begin;
+    for (uint32_t ch = 0; ch < n; ch += 16) {
         f32x16 w[GDN_CONV_TAPS];
-        f32x16_load_quads(a->w + (size_t)ch * GDN_CONV_TAPS, w);
+        f32x16_load_quads(a->w + (size_t)(part->begin + ch) * GDN_CONV_TAPS, w);
         for (uint32_t j = 0; j < GDN_CONV_TAPS; j++)
-            f32x16_store(taps + j * CONV_CHANNELS + (ch - begin), w[j]);
+            f32x16_store(taps + j * CONV_CHANNELS + ch, w[j]);
     }
-    for (int64_t t = 0; t < rows->n_rows; t++) {
-        const float *x0 = conv_column(a, rows, t - 3), *x1 = conv_column(a, rows, t - 2);
-        const float *x2 = conv_column(a, rows, t - 1), *x3 = conv_column(a, rows, t);
-        float *out = a->out + (rows->row_begin + t) * a->conv_dim;
-        for (uint32_t ch = begin; ch < end; ch += 16) {
-            const float *w = taps + (ch - begin);
-            f32x16 sum = f32x16_mul(f32x16_load(w), f32x16_load(x0 + ch));
-            sum = f32x16_fma(f32x16_load(w + CONV_CHANNELS), f32x16_load(x1 + ch), sum);
-            sum = f32x16_fma(f32x16_load(w + 2 * CONV_CHANNELS), f32x16_load(x2 + ch), sum);
-            sum = f32x16_fma(f32x16_load(w + 3 * CONV_CHANNELS), f32x16_load(x3 + ch), sum);
+    for (int64_t t = part->token_begin; t < part->token_end; t++) {
+        const float *x[GDN_CONV_TAPS];
+        for (int64_t j = 0; j < GDN_CONV_TAPS; j++)
+            x[j] = conv_column(a, rows, t + j - (GDN_CONV_TAPS - 1)) + part->begin;
+        uint64_t ahead = t + 1 < part->token_end ? a->conv_dim : 0;
+        float *out = part->out + (uint64_t)(t - part->token_begin) * part->out_stride;
+        for (uint32_t ch = 0; ch < n; ch += 16) {
+            const float *w = taps + ch;
+            _mm_prefetch((const char *)(x[3] + ahead + ch), _MM_HINT_T0);
+            f32x16 sum = f32x16_mul(f32x16_load(w), f32x16_load(x[0] + ch));
+            sum = f32x16_fma(f32x16_load(w + CONV_CHANNELS), f32x16_load(x[1] + ch), sum);
+            sum = f32x16_fma(f32x16_load(w + 2 * CONV_CHANNELS), f32x16_load(x[2] + ch), sum);
+            sum = f32x16_fma(f32x16_load(w + 3 * CONV_CHANNELS), f32x16_load(x[3] + ch), sum);
             f32x16_store(out + ch, f32x16_silu(sum));
         }
     }
-    /* Oldest first: with fewer than three tokens a later column of the state moves down. */
+}
+
+/* The last columns of channels begin..end-1 into the state. Oldest first: with fewer than three
+ * tokens a later column of the state moves down. */
+static inline void conv_keep(const struct gdn_conv_args *a, const struct gdn_rows *rows,
+                             uint32_t begin, uint32_t end) {
     for (int64_t t = -3; t < 0; t++)
         memmove(conv_state_column(rows, t, a->conv_dim) + begin,
                 conv_column(a, rows, rows->n_rows + t) + begin, (end - begin) * sizeof(float));
@@ -65,9 +83,16 @@ static void conv_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     uint64_t begin, end;
     thread_range(a->n_rows_entries * n_pieces, thread_idx, n_threads, &begin, &end);
     for (uint64_t i = begin; i < end; i++) {
+        const struct gdn_rows *rows = &a->rows[i / n_pieces];
         uint32_t from = (uint32_t)(i % n_pieces) * CONV_CHANNELS;
         uint32_t to = from + CONV_CHANNELS < a->conv_dim ? from + CONV_CHANNELS : a->conv_dim;
-        conv_channels(a, &a->rows[i / n_pieces], from, to, kernel_scratch(job->k, thread_idx));
+        struct conv_part part = {.token_end = rows->n_rows,
+                                 .begin = from,
+                                 .end = to,
+                                 .out = a->out + (uint64_t)rows->row_begin * a->conv_dim + from,
+                                 .out_stride = a->conv_dim};
+        conv_tokens(a, rows, &part, kernel_scratch(job->k, thread_idx));
+        conv_keep(a, rows, from, to);
     }
 }
 
@@ -79,19 +104,23 @@ static inline void gdn_conv_simd(struct kernel_ctx *k, const struct gdn_conv_arg
     parallel_run(k, conv_pieces, &job, n_rows * a->conv_dim);
 }
 
+/* One head of one token, whose place is `at` heads from the first. */
+static inline void gate_head(const struct gdn_gate_args *a, uint64_t at, const float *o) {
+    const float *z = a->z + at * a->d;
+    f32x16 scale = f32x16_set1(rms_scale(o, a->d, a->eps));
+    for (uint32_t i = 0; i < a->d; i += 16) {
+        f32x16 unit = f32x16_mul(f32x16_load(o + i), scale);
+        f32x16 y = f32x16_mul(unit, f32x16_load(a->w + i));
+        f32x16_store(a->out + at * a->d + i, f32x16_mul(y, f32x16_silu(f32x16_load(z + i))));
+    }
+}
+
 static void gate_heads(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     const struct gdn_gate_args *a = arg;
     uint64_t begin, end;
     thread_range((uint64_t)a->n_tokens * a->n_heads, thread_idx, n_threads, &begin, &end);
-    for (uint64_t h = begin; h < end; h++) {
-        const float *o = a->o + h * a->d, *z = a->z + h * a->d;
-        f32x16 scale = f32x16_set1(rms_scale(o, a->d, a->eps));
-        for (uint32_t i = 0; i < a->d; i += 16) {
-            f32x16 unit = f32x16_mul(f32x16_load(o + i), scale);
-            f32x16 y = f32x16_mul(unit, f32x16_load(a->w + i));
-            f32x16_store(a->out + h * a->d + i, f32x16_mul(y, f32x16_silu(f32x16_load(z + i))));
-        }
-    }
+    for (uint64_t h = begin; h < end; h++)
+        gate_head(a, h, a->o + h * a->d);
 }
 
 static inline void gdn_gate_simd(struct kernel_ctx *k, const struct gdn_gate_args *a) {

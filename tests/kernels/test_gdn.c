@@ -359,6 +359,90 @@ static void extreme_gates_forget_all_or_nothing(void **state) {
     arena_free(&arena);
 }
 
+/* Two sequences of 70 and 3 tokens, through the three operations and through gdn_mix; the numbers
+ * of threads make it take key heads whole, or fall back. */
+static void mix_has_the_bits_of_its_operations(void **state) {
+    (void)state;
+    static const struct gdn_case shapes[] = {
+        {2, 4, 128, 128, GDN_HEADS_TILED, 0, 0, 0, 0},
+        {4, 8, 16, 96, GDN_HEADS_GROUPED, 0, 0, 0, 0},
+        {2, 2, 16, 16, GDN_HEADS_TILED, 0, 0, 0, 0},
+    };
+    enum { N = 73, FIRST = 70 };
+    struct variants v;
+    variants_init(&v);
+    for (size_t i = 0; i < N_OF(shapes) * v.n; i++) {
+        const struct gdn_case *c = &shapes[i / v.n];
+        const struct kernels *kernels = &v.table[i % v.n];
+        size_t conv_dim = gdn_case_conv_dim(c), d_o = (size_t)c->n_v_heads * c->d_v;
+        size_t n_state = d_o * c->d_k;
+        struct arena arena = {0};
+        float *conv_state[4], *states[4], *out[4];
+        struct act_block *blocks[4];
+        for (uint32_t n_threads = 0; n_threads < 4; n_threads++) {
+            struct kernel_ctx k = kernel_ctx_open(n_threads ? n_threads : 1);
+            conv_state[n_threads] = random_floats(&arena, 2 * 3 * conv_dim, 1, 1);
+            states[n_threads] = random_floats(&arena, 2 * n_state, 2, 1);
+            out[n_threads] = floats(&arena, N * d_o);
+            blocks[n_threads] = arena_array(&arena, N * d_o / ACT_BLOCK, sizeof *blocks[0]);
+            struct gdn_rows rows[] = {
+                {.conv = conv_state[n_threads], .state = states[n_threads], .n_rows = FIRST},
+                {.conv = conv_state[n_threads] + 3 * conv_dim,
+                 .state = states[n_threads] + n_state,
+                 .row_begin = FIRST,
+                 .n_rows = N - FIRST}};
+            float *gates = random_floats(&arena, (size_t)N * 2 * c->n_v_heads, 3, 3);
+            struct gdn_mix_args a = {.conv = {.out = floats(&arena, N * conv_dim),
+                                              .u = random_floats(&arena, N * conv_dim, 4, 1),
+                                              .w = random_floats(&arena, conv_dim * 4, 5, 1),
+                                              .rows = rows,
+                                              .n_rows_entries = 2,
+                                              .conv_dim = (uint32_t)conv_dim},
+                                     .step = {.o = out[n_threads],
+                                              .a = gates,
+                                              .b = gates + c->n_v_heads,
+                                              .gate_token_stride = (uint64_t)2 * c->n_v_heads,
+                                              .gate_group = c->n_v_heads,
+                                              .a_coef = wave_floats(&arena, c->n_v_heads, 0.1, -3),
+                                              .dt_bias = wave_floats(&arena, c->n_v_heads, 1, 1),
+                                              .rows = rows,
+                                              .n_rows_entries = 2,
+                                              .n_k_heads = c->n_k_heads,
+                                              .n_v_heads = c->n_v_heads,
+                                              .d_k = c->d_k,
+                                              .d_v = c->d_v,
+                                              .order = c->order},
+                                     .gate = {.out = out[n_threads],
+                                              .o = out[n_threads],
+                                              .z = random_floats(&arena, N * d_o, 6, 4),
+                                              .w = random_floats(&arena, c->d_v, 7, 1),
+                                              .n_tokens = N,
+                                              .n_heads = c->n_v_heads,
+                                              .d = c->d_v,
+                                              .eps = 1e-6f},
+                                     .blocks = blocks[n_threads]};
+            a.step.c = a.conv.out;
+            if (n_threads > 0) {
+                kernels->gdn_mix(&k, &a);
+            } else {
+                struct activation quantised = {
+                    .x = out[0], .blocks = blocks[0], .n_tokens = N, .d = (uint32_t)d_o};
+                kernels->gdn_conv(&k, &a.conv);
+                kernels->gdn_step(&k, &a.step);
+                kernels->gdn_gate(&k, &a.gate);
+                kernels->activation_quantise(&k, &quantised);
+            }
+            kernel_ctx_close(&k);
+            assert_true(same_bits(out[n_threads], out[0], N * d_o));
+            assert_true(same_bits(states[n_threads], states[0], 2 * n_state));
+            assert_true(same_bits(conv_state[n_threads], conv_state[0], 6 * conv_dim));
+            assert_memory_equal(blocks[n_threads], blocks[0],
+                                N * d_o / ACT_BLOCK * sizeof *blocks[0]);
+        }
+        arena_free(&arena);
+    }
+}
+
 /* A state of ones shows the decay where the key is zero, a state of zeros shows beta times the key
  * where v is one. Both against libm in double, over the range of gates that is not yet 0 or 1. */
 static void decay_and_beta_agree_with_libm(void **state) {
@@ -456,6 +540,7 @@ int main(void) {
         cmocka_unit_test(tiled_and_grouped_heads_are_a_permutation_of_each_other),
         cmocka_unit_test(gates_may_be_interleaved_by_key_head),
         cmocka_unit_test(extreme_gates_forget_all_or_nothing),
+        cmocka_unit_test(mix_has_the_bits_of_its_operations),
         cmocka_unit_test(decay_and_beta_agree_with_libm),
         cmocka_unit_test(gate_agrees_with_the_reference_and_keeps_its_bits),
     };

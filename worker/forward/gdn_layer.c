@@ -42,32 +42,30 @@ static void project(struct forward *f, const struct bound_gdn *w, const struct a
     float *qkv = forward_floats(f, at->qkv), *z = forward_floats(f, at->z);
     float *ba = forward_floats(f, at->ba);
     uint32_t d_z = hp->n_v_heads * hp->d_v;
+    float *qkvz = forward_floats(f, at->qkvz);
+    struct matmul_args products[4];
+    uint32_t n = 0;
     if (w->fused_qkvz) {
-        float *qkvz = forward_floats(f, at->qkvz);
-        forward_linear(f, &w->qkvz, in, qkvz, hp->conv_dim + d_z);
-        struct ungroup u = {.hp = hp, .qkvz = qkvz, .qkv = qkv, .z = z, .n_tokens = f->n_tokens};
-        thread_pool_run(f->ctx->pool, ungroup_task, &u);
+        products[n++] = forward_product(&w->qkvz, in, qkvz, hp->conv_dim + d_z);
     } else {
-        forward_linear(f, &w->qkv, in, qkv, hp->conv_dim);
-        forward_linear(f, &w->z, in, z, d_z);
+        products[n++] = forward_product(&w->qkv, in, qkv, hp->conv_dim);
+        products[n++] = forward_product(&w->z, in, z, d_z);
     }
     if (w->fused_ba) {
-        forward_linear(f, &w->ba, in, ba, 2 * hp->n_v_heads);
+        products[n++] = forward_product(&w->ba, in, ba, 2 * hp->n_v_heads);
     } else {
-        forward_linear(f, &w->beta, in, ba, 2 * hp->n_v_heads);
-        forward_linear(f, &w->alpha, in, ba + hp->n_v_heads, 2 * hp->n_v_heads);
+        products[n++] = forward_product(&w->beta, in, ba, 2 * hp->n_v_heads);
+        products[n++] = forward_product(&w->alpha, in, ba + hp->n_v_heads, 2 * hp->n_v_heads);
+    }
+    forward_products(f, products, n);
+    if (w->fused_qkvz) {
+        struct ungroup u = {.hp = hp, .qkvz = qkvz, .qkv = qkv, .z = z, .n_tokens = f->n_tokens};
+        thread_pool_run(f->ctx->pool, ungroup_task, &u);
     }
 }
 
-void forward_gdn_layer(struct forward *f, const struct bound_layer *layer, float *x) {
-    const struct hparams *hp = f->hp;
-    const struct bound_gdn *w = &layer->gdn;
-    const struct activation_plan *at = &f->plan;
-    uint32_t n = f->n_tokens, d_z = hp->n_v_heads * hp->d_v;
-    float *h = forward_floats(f, at->h), *mix = forward_floats(f, at->mix);
-    float *conv = forward_floats(f, at->conv), *ba = forward_floats(f, at->ba);
-    float *out = forward_floats(f, at->gdn_out);
-
+/* Which rows belong to whom, and their states. */
+static void bind_rows(struct forward *f, const struct bound_gdn *w) {
     for (uint32_t i = 0; i < f->n_seqs; i++) {
         const struct forward_seq *seq = &f->seqs[i];
         f->gdn_rows[i] =
@@ -76,43 +74,64 @@ void forward_gdn_layer(struct forward *f, const struct bound_layer *layer, float
                               .row_begin = seq->row_begin,
                               .n_rows = seq->n_rows};
     }
-    forward_norm(f, h, x, layer->attn_norm);
-    struct activation in = forward_activation(f, h, n, hp->d_model);
-    project(f, w, &in);
-    f->kernels->gdn_conv(f->ctx, &(struct gdn_conv_args){.out = conv,
-                                                         .u = forward_floats(f, at->qkv),
-                                                         .w = w->conv,
-                                                         .rows = f->gdn_rows,
-                                                         .n_rows_entries = f->n_seqs,
-                                                         .conv_dim = hp->conv_dim});
+}
+
+/* From the projections to the gated output [n_tokens, n_v_heads * d_v], quantised. */
+static struct activation mix_heads(struct forward *f, const struct bound_gdn *w) {
+    const struct hparams *hp = f->hp;
+    const struct activation_plan *at = &f->plan;
+    float *conv = forward_floats(f, at->conv), *ba = forward_floats(f, at->ba);
+    float *out = forward_floats(f, at->gdn_out);
     uint32_t group = w->fused_ba ? hp->n_v_heads / hp->n_k_heads : hp->n_v_heads;
-    f->kernels->gdn_step(f->ctx,
-                         &(struct gdn_step_args){.o = out,
-                                                 .c = conv,
-                                                 .a = ba + group,
-                                                 .b = ba,
-                                                 .gate_token_stride = 2 * (uint64_t)hp->n_v_heads,
-                                                 .gate_group = group,
-                                                 .gate_group_stride = 2 * group,
-                                                 .a_coef = w->a,
-                                                 .dt_bias = w->dt_bias,
-                                                 .rows = f->gdn_rows,
-                                                 .n_rows_entries = f->n_seqs,
-                                                 .n_k_heads = hp->n_k_heads,
-                                                 .n_v_heads = hp->n_v_heads,
-                                                 .d_k = hp->d_k,
-                                                 .d_v = hp->d_v,
-                                                 .order = hp->v_heads_grouped ? GDN_HEADS_GROUPED
-                                                                              : GDN_HEADS_TILED});
-    f->kernels->gdn_gate(f->ctx, &(struct gdn_gate_args){.out = out,
-                                                         .o = out,
-                                                         .z = forward_floats(f, at->z),
-                                                         .w = w->norm,
-                                                         .n_tokens = n,
-                                                         .n_heads = hp->n_v_heads,
-                                                         .d = hp->d_v,
-                                                         .eps = hp->norm_eps});
-    in = forward_activation(f, out, n, d_z);
+    struct activation mixed = {.x = out,
+                               .blocks = (struct act_block *)(void *)(f->memory + at->blocks),
+                               .n_tokens = f->n_tokens,
+                               .d = hp->n_v_heads * hp->d_v};
+    struct gdn_mix_args a = {
+        .conv = {.out = conv,
+                 .u = forward_floats(f, at->qkv),
+                 .w = w->conv,
+                 .rows = f->gdn_rows,
+                 .n_rows_entries = f->n_seqs,
+                 .conv_dim = hp->conv_dim},
+        .step = {.o = out,
+                 .c = conv,
+                 .a = ba + group,
+                 .b = ba,
+                 .gate_token_stride = 2 * (uint64_t)hp->n_v_heads,
+                 .gate_group = group,
+                 .gate_group_stride = 2 * group,
+                 .a_coef = w->a,
+                 .dt_bias = w->dt_bias,
+                 .rows = f->gdn_rows,
+                 .n_rows_entries = f->n_seqs,
+                 .n_k_heads = hp->n_k_heads,
+                 .n_v_heads = hp->n_v_heads,
+                 .d_k = hp->d_k,
+                 .d_v = hp->d_v,
+                 .order = hp->v_heads_grouped ? GDN_HEADS_GROUPED : GDN_HEADS_TILED},
+        .gate = {.out = out,
+                 .o = out,
+                 .z = forward_floats(f, at->z),
+                 .w = w->norm,
+                 .n_tokens = f->n_tokens,
+                 .n_heads = hp->n_v_heads,
+                 .d = hp->d_v,
+                 .eps = hp->norm_eps},
+        .blocks = mixed.blocks};
+    f->kernels->gdn_mix(f->ctx, &a);
+    return mixed;
+}
+
+void forward_gdn_layer(struct forward *f, const struct bound_layer *layer, float *x) {
+    const struct hparams *hp = f->hp;
+    const struct bound_gdn *w = &layer->gdn;
+    float *h = forward_floats(f, f->plan.h), *mix = forward_floats(f, f->plan.mix);
+    bind_rows(f, w);
+    forward_norm(f, h, x, layer->attn_norm);
+    struct activation in = forward_activation(f, h, f->n_tokens, hp->d_model);
+    project(f, w, &in);
+    in = mix_heads(f, w);
     forward_linear(f, &w->out, &in, mix, hp->d_model);
-    forward_add(f, x, mix, (uint64_t)n * hp->d_model);
+    forward_add(f, x, mix, (uint64_t)f->n_tokens * hp->d_model);
 }
