@@ -2,7 +2,7 @@
 /* Inputs come from base/rng.h or from sines, so that a failing case can be made again anywhere. */
 #include "tests/kernels/support_kernels.h"
 
-#include "base/rng.h"
+#include "bench/kernel_data.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,8 +47,7 @@ float *floats(struct arena *arena, size_t n) {
 }
 
 void fill_random(float *x, size_t n, uint64_t key, float size) {
-    for (size_t i = 0; i < n; i++)
-        x[i] = (float)(2 * rng_double(key, i) - 1) * size;
+    random_fill(x, n, key, size);
 }
 
 float *random_floats(struct arena *arena, size_t n, uint64_t key, float size) {
@@ -65,16 +64,7 @@ float *wave_floats(struct arena *arena, size_t n, double step, double start) {
 }
 
 double relative_l2(const float *got, const float *want, size_t n) {
-    double difference = 0, size = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = (double)got[i] - want[i];
-        difference += d * d;
-        size += (double)want[i] * want[i];
-    }
-    if (difference == 0)
-        return 0;
-    double relative = sqrt(difference / size);
-    return isnan(relative) ? INFINITY : relative;
+    return relative_error(got, want, n);
 }
 
 double worst_relative(const float *got, const float *want, size_t n, double least) {
