@@ -75,7 +75,7 @@ static void run_matmul(struct kernel_work *work, const struct kernel_run *run) {
                                .x = &x,
                                .w = run->kernels->exact ? &m->rows : &w,
                                .split = &m->split};
-    run->kernels->matmul(run->ctx, &args);
+    run->kernels->matmul(run->ctx, &args, 1);
 }
 
 enum status prepare_matmul(struct kernel_work *work, struct error *err) {

@@ -75,6 +75,7 @@ static void plan_ffn(struct activation_plan *plan, struct cursor *c, const struc
     plan->order = take(c, n_slots + 2 * (uint64_t)hp->n_experts + 2, sizeof(uint32_t));
     plan->shared_gate = take_floats(c, n_tokens, hp->d_ff_shared);
     plan->shared_up = take_floats(c, n_tokens, hp->d_ff_shared);
+    plan->shared_blocks = take(c, n_tokens * div_up(hp->d_ff_shared, 32), ACTIVATION_BLOCK_BYTES);
     plan->shared_out = take_floats(c, n_tokens, hp->d_model);
     plan->shared_logit = take_floats(c, n_tokens, 1);
 }

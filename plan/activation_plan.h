@@ -46,6 +46,7 @@ struct activation_plan {
     uint64_t down_out;               /* [T * top_k, d_model] */
     uint64_t order;                  /* [T * top_k + 2 * n_experts + 2] uint32 */
     uint64_t shared_gate, shared_up; /* [T, d_ff_shared] */
+    uint64_t shared_blocks;          /* [T, d_ff_shared / 32] */
     uint64_t shared_out;             /* [T, d_model] */
     uint64_t shared_logit;           /* [T] */
     /* head */

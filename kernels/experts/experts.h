@@ -14,10 +14,7 @@
 #ifndef SHOAL_KERNELS_EXPERTS_EXPERTS_H
 #define SHOAL_KERNELS_EXPERTS_EXPERTS_H
 
-#include "kernels/device/context.h"
-#include "kernels/quant/activation.h"
-#include "tensor/ksplit.h"
-#include "tensor/tensor.h"
+#include "kernels/matmul/matmul.h"
 
 #define EXPERT_BUCKETS   64
 #define EXPERT_TOP_K_MAX 32 /* models of the family choose 8 or 10 */
@@ -32,6 +29,8 @@ struct experts_args {
     const struct expert_matrices *down;      /* [n_experts, d_model, d_ff] */
     const struct ksplit *whole;              /* of d_model columns, one part */
     const struct ksplit *down_split;         /* of d_ff columns */
+    const struct matmul_args *beside;        /* a product done in the same meeting as down (that of
+                                                the shared expert); NULL: none */
     /* Scratch, given by the caller because it grows with the step: */
     float *gate_out, *up_out;        /* [n_tokens * top_k, d_ff]; gate_out ends as the hidden */
     struct act_block *hidden_blocks; /* [n_tokens * top_k, d_ff / 32] */

@@ -82,5 +82,7 @@ void experts_ref(struct kernel_ctx *k, const struct experts_args *a) {
     struct experts_job job = {.k = k, .a = a, .order = expert_order_build(a)};
     thread_pool_run(k->pool, hidden_rows, &job);
     thread_pool_run(k->pool, down_rows, &job);
+    if (a->beside)
+        matmul_ref(k, a->beside, 1);
     thread_pool_run(k->pool, combine_rows, &job);
 }

@@ -2,7 +2,7 @@
 /* experts.h for 16 lanes, in three phases with a meeting of all threads after each:
  *
  *   hidden    gate and up of 32 rows of an expert, SwiGLU, the 32 hidden values quantised
- *   down      16 rows of an expert
+ *   down      16 rows of an expert, or of the product beside
  *   combine   256 columns of a token
  *
  * The first two hand out (expert, rows) by a counter: experts have very different numbers of
@@ -103,21 +103,46 @@ static inline void hidden_pieces(void *arg, uint32_t thread_idx, uint32_t n_thre
     }
 }
 
+static inline void down_piece(const struct experts_job *job, uint32_t expert, uint32_t panel,
+                              struct panel_scratch *scratch) {
+    const struct experts_args *a = job->a;
+    struct panel_args down = expert_panels(job, expert, a->down);
+    down.x = &job->hidden;
+    down.y = a->down_out;
+    down.split = a->down_split;
+    down.rows_per_token = 1;
+    job->panel(&down, panel, scratch);
+}
+
+static inline void beside_piece(const struct experts_job *job, uint32_t panel,
+                                struct panel_scratch *scratch) {
+    const struct matmul_args *product = job->a->beside;
+    job->panel(&(struct panel_args){.y = product->y,
+                                    .y_stride = product->y_stride,
+                                    .x = product->x,
+                                    .w = *product->w,
+                                    .split = product->split,
+                                    .n_rows = product->x->n_tokens,
+                                    .rows_per_token = 1},
+               panel, scratch);
+}
+
+/* The product beside comes first: with many tokens its panels are the largest pieces. */
 static inline void down_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     struct experts_job *job = arg;
     const struct experts_args *a = job->a;
     struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
     uint32_t n_each = panel_count(a->down->d_out);
-    uint64_t n_pieces = (uint64_t)job->order.n_active * n_each;
+    uint64_t n_beside = a->beside ? panel_count(a->beside->w->d_out) : 0;
+    uint64_t n_pieces = n_beside + (uint64_t)job->order.n_active * n_each;
     uint64_t begin, end;
     while (take_pieces(job, n_pieces, n_threads, &begin, &end)) {
         for (uint64_t i = begin; i < end; i++) {
-            struct panel_args down = expert_panels(job, job->order.active[i / n_each], a->down);
-            down.x = &job->hidden;
-            down.y = a->down_out;
-            down.split = a->down_split;
-            down.rows_per_token = 1;
-            job->panel(&down, (uint32_t)(i % n_each), scratch);
+            if (i < n_beside)
+                beside_piece(job, (uint32_t)i, scratch);
+            else
+                down_piece(job, job->order.active[(i - n_beside) / n_each],
+                           (uint32_t)((i - n_beside) % n_each), scratch);
         }
     }
 }

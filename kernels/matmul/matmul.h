@@ -39,7 +39,11 @@ struct matmul_args {
                                    quantised ones in panels for the fast variants, else in rows */
     const struct ksplit *split; /* of w->d_in columns */
 };
-typedef void matmul_fn(struct kernel_ctx *k, const struct matmul_args *a);
+/* n independent products, 1..MATMUL_PRODUCTS_MAX: those of one input share one meeting of the
+ * threads, and the small ones (a delta net's gates, a router) fill no thread's share alone. No y
+ * may overlap another product's x or y. */
+#define MATMUL_PRODUCTS_MAX 8
+typedef void matmul_fn(struct kernel_ctx *k, const struct matmul_args *products, uint32_t n);
 matmul_fn matmul_ref, matmul_avx2, matmul_avx512;
 
 #endif

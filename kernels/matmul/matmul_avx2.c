@@ -8,6 +8,6 @@ void matmul_panel_avx2(const struct panel_args *a, uint32_t panel, struct panel_
     matmul_panel_simd(a, panel, scratch);
 }
 
-void matmul_avx2(struct kernel_ctx *k, const struct matmul_args *a) {
-    matmul_simd(k, a);
+void matmul_avx2(struct kernel_ctx *k, const struct matmul_args *products, uint32_t n) {
+    matmul_simd(k, products, n);
 }

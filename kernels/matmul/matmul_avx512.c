@@ -9,6 +9,6 @@ void matmul_panel_avx512(const struct panel_args *a, uint32_t panel,
     matmul_panel_simd(a, panel, scratch);
 }
 
-void matmul_avx512(struct kernel_ctx *k, const struct matmul_args *a) {
-    matmul_simd(k, a);
+void matmul_avx512(struct kernel_ctx *k, const struct matmul_args *products, uint32_t n) {
+    matmul_simd(k, products, n);
 }

@@ -30,9 +30,14 @@ static void matmul_rows(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     }
 }
 
-void matmul_ref(struct kernel_ctx *k, const struct matmul_args *a) {
-    assert(a->x->d == a->w->d_in && a->y_stride >= a->w->d_out);
-    assert((uint64_t)a->w->d_in * sizeof(float) <= KERNEL_SCRATCH_BYTES);
-    struct matmul_job job = {.k = k, .a = a};
-    thread_pool_run(k->pool, matmul_rows, &job);
+void matmul_ref(struct kernel_ctx *k, const struct matmul_args *products, uint32_t n) {
+    assert(n >= 1 && n <= MATMUL_PRODUCTS_MAX);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct matmul_args *a = &products[i];
+        assert(a->x->d == a->w->d_in && a->y_stride >= a->w->d_out);
+        assert(a->w->layout == MATRIX_ROWS);
+        assert((uint64_t)a->w->d_in * sizeof(float) <= KERNEL_SCRATCH_BYTES);
+        struct matmul_job job = {.k = k, .a = a};
+        thread_pool_run(k->pool, matmul_rows, &job);
+    }
 }

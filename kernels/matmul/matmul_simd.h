@@ -5,6 +5,7 @@
 
 #include <assert.h>
 
+#include "base/size.h"
 #include "kernels/device/parallel.h"
 #include "kernels/matmul/floats_simd.h"
 #include "kernels/matmul/matmul.h"
@@ -73,37 +74,69 @@ static void matmul_panel_simd(const struct panel_args *a, uint32_t panel,
 
 struct matmul_job {
     struct kernel_ctx *k;
-    struct panel_args panels;
+    const struct matmul_args *products;
+    uint32_t n;
+    uint64_t cost_each[MATMUL_PRODUCTS_MAX]; /* of a panel */
+    uint64_t cost_all;
 };
 
-/* Passes outside, panels inside: the activations of a pass stay in the second-level cache while
- * the weights stream by. */
-static void matmul_share(void *arg, uint32_t thread_idx, uint32_t n_threads) {
-    const struct matmul_job *job = arg;
-    struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
-    uint64_t begin, end;
-    thread_range(panel_count(job->panels.w.d_out), thread_idx, n_threads, &begin, &end);
-    for (uint32_t first = 0; first < job->panels.n_rows; first += PANEL_TOKENS) {
-        uint32_t left = job->panels.n_rows - first;
-        uint32_t n = left < PANEL_TOKENS ? left : PANEL_TOKENS;
-        for (uint64_t panel = begin; panel < end; panel++)
-            panel_pass(&job->panels, (uint32_t)panel, first, n, scratch);
+/* What a panel takes, in any unit: a few tokens wait for its bytes, many for its products, of which
+ * a float one takes as long as four of bytes. */
+static uint64_t panel_cost(const struct matmul_args *a) {
+    if (a->x->n_tokens <= 8)
+        return PANEL_ROWS * a->w->row_bytes;
+    return (uint64_t)PANEL_ROWS * a->w->d_in * (dtype_is_quantised(a->w->dtype) ? 1 : 4);
+}
+
+/* The product's panels whose place in the list of all costs lies in begin .. end - 1; `first` is
+ * the place of its panel 0. Passes outside, panels inside: the activations of a pass stay in the
+ * second-level cache while the weights stream by. */
+static void matmul_panels(const struct matmul_args *a, uint64_t first, uint64_t each,
+                          uint64_t begin, uint64_t end, struct panel_scratch *scratch) {
+    struct panel_args panels = {.y = a->y,
+                                .y_stride = a->y_stride,
+                                .x = a->x,
+                                .w = *a->w,
+                                .split = a->split,
+                                .n_rows = a->x->n_tokens,
+                                .rows_per_token = 1};
+    uint64_t n = panel_count(a->w->d_out);
+    uint64_t panel_begin = begin > first ? div_up(begin - first, each) : 0;
+    uint64_t panel_end = end > first ? div_up(end - first, each) : 0;
+    panel_end = panel_end < n ? panel_end : n;
+    for (uint32_t row = 0; row < panels.n_rows; row += PANEL_TOKENS) {
+        uint32_t left = panels.n_rows - row;
+        for (uint64_t panel = panel_begin; panel < panel_end; panel++)
+            panel_pass(&panels, (uint32_t)panel, row, left < PANEL_TOKENS ? left : PANEL_TOKENS,
+                       scratch);
     }
 }
 
-static void matmul_simd(struct kernel_ctx *k, const struct matmul_args *a) {
-    assert(a->x->d == a->w->d_in && a->y_stride >= a->w->d_out);
-    assert(!dtype_is_quantised(a->w->dtype) ||
-           (a->w->layout == MATRIX_PANELS && a->w->d_in % ACT_BLOCK == 0));
-    struct matmul_job job = {.k = k,
-                             .panels = {.y = a->y,
-                                        .y_stride = a->y_stride,
-                                        .x = a->x,
-                                        .w = *a->w,
-                                        .split = a->split,
-                                        .n_rows = a->x->n_tokens,
-                                        .rows_per_token = 1}};
-    parallel_run(k, matmul_share, &job, (uint64_t)a->w->d_out * a->w->d_in);
+static void matmul_share(void *arg, uint32_t thread_idx, uint32_t n_threads) {
+    const struct matmul_job *job = arg;
+    uint64_t begin, end, first = 0;
+    thread_range(job->cost_all, thread_idx, n_threads, &begin, &end);
+    for (uint32_t i = 0; i < job->n; i++) {
+        matmul_panels(&job->products[i], first, job->cost_each[i], begin, end,
+                      kernel_scratch(job->k, thread_idx));
+        first += job->cost_each[i] * panel_count(job->products[i].w->d_out);
+    }
+}
+
+static void matmul_simd(struct kernel_ctx *k, const struct matmul_args *products, uint32_t n) {
+    struct matmul_job job = {.k = k, .products = products, .n = n};
+    uint64_t n_elements = 0;
+    assert(n >= 1 && n <= MATMUL_PRODUCTS_MAX);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct matmul_args *a = &products[i];
+        assert(a->x->d == a->w->d_in && a->y_stride >= a->w->d_out);
+        assert(!dtype_is_quantised(a->w->dtype) ||
+               (a->w->layout == MATRIX_PANELS && a->w->d_in % ACT_BLOCK == 0));
+        job.cost_each[i] = panel_cost(a);
+        job.cost_all += job.cost_each[i] * panel_count(a->w->d_out);
+        n_elements += (uint64_t)a->w->d_out * a->w->d_in;
+    }
+    parallel_run(k, matmul_share, &job, n_elements);
 }
 
 #endif

@@ -86,6 +86,7 @@ struct experts_args experts_data_args(const struct experts_data *data, struct ar
         .down = &data->down,
         .whole = &data->whole,
         .down_split = &data->down_split,
+        .beside = data->beside,
         .gate_out = floats(arena, n_pairs * d_ff),
         .up_out = floats(arena, n_pairs * d_ff),
         .hidden_blocks = arena_array(arena, n_pairs * (d_ff / ACT_BLOCK), sizeof(struct act_block)),

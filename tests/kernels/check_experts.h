@@ -25,6 +25,7 @@ struct experts_data {
     uint32_t *ids;  /* [n_tokens, top_k] */
     float *weights; /* [n_tokens, top_k] */
     uint32_t top_k;
+    const struct matmul_args *beside; /* NULL: none */
 };
 
 struct experts_data experts_case_data(const struct experts_case *c, struct arena *arena);

@@ -54,9 +54,10 @@ float *matmul_data_run(const struct matmul_data *data, const struct kernels *ker
                        struct kernel_ctx *k, struct arena *arena) {
     float *y = floats(arena, (size_t)data->x.n_tokens * data->w.d_out);
     struct matrix w = matrix_for(kernels, &data->w, arena);
-    kernels->matmul(
-        k, &(struct matmul_args){
-               .y = y, .y_stride = w.d_out, .x = &data->x, .w = &w, .split = &data->split});
+    kernels->matmul(k,
+                    &(struct matmul_args){
+                        .y = y, .y_stride = w.d_out, .x = &data->x, .w = &w, .split = &data->split},
+                    1);
     return y;
 }
 

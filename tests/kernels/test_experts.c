@@ -117,12 +117,45 @@ static void other_tokens_do_not_show(void **state) {
     kernel_ctx_close(&k);
 }
 
+/* Its matrix has panels beyond those of the experts, and rows that fill no panel. */
+static void a_product_beside_changes_nothing_and_is_done(void **state) {
+    (void)state;
+    struct variants variants;
+    variants_init(&variants);
+    struct kernel_ctx k = kernel_ctx_open(3);
+    const struct experts_case c = {DTYPE_Q4_K, DTYPE_Q6_K, 8, 3, 5, 256, 256, ROUTING_RANDOM};
+    const struct matmul_case product = {
+        .dtype = DTYPE_Q8_0, .d_out = 1000, .d_in = 128, .n_tokens = 5};
+    struct arena arena = {0};
+    struct experts_data data = experts_case_data(&c, &arena);
+    struct matmul_data other = matmul_case_data(&product, &arena);
+    for (size_t v = 0; v < variants.n; v++) {
+        size_t n = (size_t)product.n_tokens * product.d_out;
+        struct matrix w = matrix_for(&variants.table[v], &other.w, &arena);
+        struct matmul_args beside = {.y = floats(&arena, n),
+                                     .y_stride = product.d_out,
+                                     .x = &other.x,
+                                     .w = &w,
+                                     .split = &other.split};
+        struct experts_data both = data;
+        both.beside = &beside;
+        float *alone = experts_data_run(&data, &variants.table[v], &k, &arena);
+        float *got = experts_data_run(&both, &variants.table[v], &k, &arena);
+        assert_true(same_bits(got, alone, (size_t)c.n_tokens * c.d_model));
+        assert_true(
+            same_bits(beside.y, matmul_data_run(&other, &variants.table[v], &k, &arena), n));
+    }
+    arena_free(&arena);
+    kernel_ctx_close(&k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_variant_is_the_sum_of_its_operations),
         cmocka_unit_test(fast_is_near_the_reference),
         cmocka_unit_test(threads_do_not_show),
         cmocka_unit_test(other_tokens_do_not_show),
+        cmocka_unit_test(a_product_beside_changes_nothing_and_is_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

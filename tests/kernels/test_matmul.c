@@ -258,8 +258,10 @@ static void columns_behind_the_result_stay_untouched(void **state) {
             y[i] = -7.0f;
         struct matrix w = matrix_for(&variants.table[v], &data.w, &arena);
         variants.table[v].matmul(
-            &k, &(struct matmul_args){
-                    .y = y, .y_stride = STRIDE, .x = &data.x, .w = &w, .split = &data.split});
+            &k,
+            &(struct matmul_args){
+                .y = y, .y_stride = STRIDE, .x = &data.x, .w = &w, .split = &data.split},
+            1);
         float *dense = matmul_data_run(&data, &variants.table[v], &k, &arena);
         for (uint32_t t = 0; t < c.n_tokens; t++) {
             assert_true(same_bits(y + t * STRIDE, dense + t * c.d_out, c.d_out));
@@ -332,6 +334,52 @@ static void a_nan_stays_with_its_token(void **state) {
     kernel_ctx_close(&k);
 }
 
+/* A few rows and many, floats and blocks, so that the threads' shares end inside products. */
+static const struct matmul_case together[] = {
+    {.dtype = DTYPE_F32, .d_out = 40, .d_in = 512, .split = SPLIT_WHOLE},
+    {.dtype = DTYPE_Q4_K, .d_out = 700, .d_in = 512, .split = SPLIT_WHOLE},
+    {.dtype = DTYPE_BF16, .d_out = 1, .d_in = 512, .split = SPLIT_WHOLE},
+    {.dtype = DTYPE_IQ2_XXS, .d_out = 33, .d_in = 512, .split = SPLIT_RUNS},
+};
+
+static void check_together(const struct kernels *kernels, struct kernel_ctx *k, uint32_t n_tokens) {
+    struct arena arena = {0};
+    struct matmul_data data[N(together)];
+    struct matrix w[N(together)];
+    struct matmul_args products[N(together)];
+    for (size_t i = 0; i < N(together); i++) {
+        struct matmul_case c = together[i];
+        c.n_tokens = n_tokens;
+        data[i] = matmul_case_data(&c, &arena);
+        w[i] = matrix_for(kernels, &data[i].w, &arena);
+        products[i] = (struct matmul_args){.y = floats(&arena, (size_t)n_tokens * c.d_out),
+                                           .y_stride = c.d_out,
+                                           .x = &data[i].x,
+                                           .w = &w[i],
+                                           .split = &data[i].split};
+    }
+    kernels->matmul(k, products, N(together));
+    for (size_t i = 0; i < N(together); i++) {
+        float *alone = matmul_data_run(&data[i], kernels, k, &arena);
+        assert_true(same_bits(products[i].y, alone, (size_t)n_tokens * together[i].d_out));
+    }
+    arena_free(&arena);
+}
+
+static void products_together_are_those_alone(void **state) {
+    (void)state;
+    struct variants variants;
+    variants_init(&variants);
+    for (uint32_t n_threads = 1; n_threads <= 5; n_threads += 2) {
+        struct kernel_ctx k = kernel_ctx_open(n_threads);
+        for (size_t v = 0; v < variants.n; v++) {
+            for (uint32_t n_tokens = 1; n_tokens <= 130; n_tokens += 43)
+                check_together(&variants.table[v], &k, n_tokens);
+        }
+        kernel_ctx_close(&k);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fast_sums_are_those_of_the_header),
@@ -343,6 +391,7 @@ int main(void) {
         cmocka_unit_test(columns_behind_the_result_stay_untouched),
         cmocka_unit_test(weights_are_not_read_past_their_end),
         cmocka_unit_test(a_nan_stays_with_its_token),
+        cmocka_unit_test(products_together_are_those_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,9 +20,12 @@ void forward_attention_layer(struct forward *f, const struct bound_layer *layer,
 
     forward_norm(f, h, x, layer->attn_norm);
     struct activation in = forward_activation(f, h, n, hp->d_model);
-    forward_linear(f, &w->q, &in, qg, (uint64_t)packed * d_q);
-    forward_linear(f, &w->k, &in, k, d_kv);
-    forward_linear(f, &w->v, &in, v, d_kv);
+    const struct matmul_args products[] = {
+        forward_product(&w->q, &in, qg, (uint64_t)packed * d_q),
+        forward_product(&w->k, &in, k, d_kv),
+        forward_product(&w->v, &in, v, d_kv),
+    };
+    forward_products(f, products, 3);
 
     struct rope_args rope = {.out = q_rot,
                              .x = qg,

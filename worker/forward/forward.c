@@ -10,23 +10,36 @@
 
 _Static_assert(sizeof(struct act_block) == ACTIVATION_BLOCK_BYTES, "the plan counts these");
 
-struct activation forward_activation(struct forward *f, const float *x, uint32_t n_tokens,
-                                     uint32_t d) {
+struct activation forward_activation_at(struct forward *f, uint64_t blocks, const float *x,
+                                        uint32_t n_tokens, uint32_t d) {
     struct activation a = {.x = x,
-                           .blocks = (struct act_block *)(void *)(f->memory + f->plan.blocks),
+                           .blocks = (struct act_block *)(void *)(f->memory + blocks),
                            .n_tokens = n_tokens,
                            .d = d};
     f->kernels->activation_quantise(f->ctx, &a);
     return a;
 }
 
+struct activation forward_activation(struct forward *f, const float *x, uint32_t n_tokens,
+                                     uint32_t d) {
+    return forward_activation_at(f, f->plan.blocks, x, n_tokens, d);
+}
+
+struct matmul_args forward_product(const struct linear *linear, const struct activation *x,
+                                   float *y, uint64_t y_stride) {
+    assert(x->d == linear->w.d_in && y_stride >= linear->w.d_out);
+    return (struct matmul_args){
+        .y = y, .y_stride = y_stride, .x = x, .w = &linear->w, .split = &linear->split};
+}
+
+void forward_products(struct forward *f, const struct matmul_args *products, uint32_t n) {
+    f->kernels->matmul(f->ctx, products, n);
+}
+
 void forward_linear(struct forward *f, const struct linear *linear, const struct activation *x,
                     float *y, uint64_t y_stride) {
-    assert(x->d == linear->w.d_in && y_stride >= linear->w.d_out);
-    f->kernels->matmul(
-        f->ctx,
-        &(struct matmul_args){
-            .y = y, .y_stride = y_stride, .x = x, .w = &linear->w, .split = &linear->split});
+    struct matmul_args product = forward_product(linear, x, y, y_stride);
+    forward_products(f, &product, 1);
 }
 
 void forward_add(struct forward *f, float *x, const float *y, uint64_t n) {
@@ -146,11 +159,7 @@ float *forward_head(struct forward *f, const float *states, const uint32_t *rows
     float *in = forward_floats(f, f->plan.head_in), *logits = forward_floats(f, f->plan.logits);
     for (uint32_t i = 0; i < n; i++)
         memcpy(in + (size_t)i * d, states + (size_t)rows[i] * d, d * sizeof *in);
-    struct activation a = {.x = in,
-                           .blocks = (struct act_block *)(void *)(f->memory + f->plan.head_blocks),
-                           .n_tokens = n,
-                           .d = d};
-    f->kernels->activation_quantise(f->ctx, &a);
+    struct activation a = forward_activation_at(f, f->plan.head_blocks, in, n, d);
     forward_linear(f, &f->head, &a, logits, f->hp->n_vocab);
     f->traffic.weight_bytes += f->head.w.d_out * f->head.w.row_bytes;
     return logits;

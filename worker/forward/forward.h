@@ -157,6 +157,14 @@ static inline float *forward_floats(const struct forward *f, uint64_t offset) {
 /* Quantises x [n_tokens, d] for the products that follow; valid until the next call. */
 struct activation forward_activation(struct forward *f, const float *x, uint32_t n_tokens,
                                      uint32_t d);
+/* The same into blocks of the plan of the caller's, for an input that outlives the next one. */
+struct activation forward_activation_at(struct forward *f, uint64_t blocks, const float *x,
+                                        uint32_t n_tokens, uint32_t d);
+/* y = W x, to be given to forward_products with others of the same moment. */
+struct matmul_args forward_product(const struct linear *linear, const struct activation *x,
+                                   float *y, uint64_t y_stride);
+void forward_products(struct forward *f, const struct matmul_args *products, uint32_t n);
+/* One product alone. */
 void forward_linear(struct forward *f, const struct linear *linear, const struct activation *x,
                     float *y, uint64_t y_stride);
 /* out = norm(x) of all rows of the step, [n_tokens, d_model]; out may be x. */
