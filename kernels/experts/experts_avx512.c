@@ -5,5 +5,5 @@
 #include "kernels/experts/experts_simd.h"
 
 void experts_avx512(struct kernel_ctx *k, const struct experts_args *a) {
-    experts_simd(k, a, matmul_panel_avx512);
+    experts_simd(k, a, matmul_panels_avx512);
 }

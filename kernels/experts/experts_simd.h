@@ -27,7 +27,7 @@
 struct experts_job {
     struct kernel_ctx *k;
     const struct experts_args *a;
-    matmul_panel_fn *panel; /* this machine's */
+    matmul_panels_fn *panels; /* this machine's */
     struct expert_order order;
     struct activation hidden; /* [n_pairs, d_ff] in gate_out and hidden_blocks */
     _Atomic uint64_t next;    /* piece of the running phase */
@@ -82,10 +82,8 @@ static inline void hidden_piece(const struct experts_job *job, uint32_t expert, 
     struct panel_args up = gate;
     up.w = expert_matrix(a->up, expert);
     up.y = a->up_out;
-    for (uint32_t panel = first / PANEL_ROWS; panel < (first + HIDDEN_ROWS) / PANEL_ROWS; panel++) {
-        job->panel(&gate, panel, scratch);
-        job->panel(&up, panel, scratch);
-    }
+    job->panels(&gate, first / PANEL_ROWS, HIDDEN_ROWS / PANEL_ROWS, scratch);
+    job->panels(&up, first / PANEL_ROWS, HIDDEN_ROWS / PANEL_ROWS, scratch);
     hidden_finish(job, expert, first);
 }
 
@@ -103,7 +101,18 @@ static inline void hidden_pieces(void *arg, uint32_t thread_idx, uint32_t n_thre
     }
 }
 
-static inline void down_piece(const struct experts_job *job, uint32_t expert, uint32_t panel,
+/* The down projection and the product beside it go in pieces of panels that share their loads. */
+static inline uint32_t piece_count(uint32_t d_out) {
+    return (panel_count(d_out) + PANELS_TOGETHER - 1) / PANELS_TOGETHER;
+}
+
+static inline void piece_run(const struct experts_job *job, const struct panel_args *a,
+                             uint32_t piece, struct panel_scratch *scratch) {
+    uint32_t panel = piece * PANELS_TOGETHER, left = panel_count(a->w.d_out) - panel;
+    job->panels(a, panel, left < PANELS_TOGETHER ? left : PANELS_TOGETHER, scratch);
+}
+
+static inline void down_piece(const struct experts_job *job, uint32_t expert, uint32_t piece,
                               struct panel_scratch *scratch) {
     const struct experts_args *a = job->a;
     struct panel_args down = expert_panels(job, expert, a->down);
@@ -111,29 +120,29 @@ static inline void down_piece(const struct experts_job *job, uint32_t expert, ui
     down.y = a->down_out;
     down.split = a->down_split;
     down.rows_per_token = 1;
-    job->panel(&down, panel, scratch);
+    piece_run(job, &down, piece, scratch);
 }
 
-static inline void beside_piece(const struct experts_job *job, uint32_t panel,
+static inline void beside_piece(const struct experts_job *job, uint32_t piece,
                                 struct panel_scratch *scratch) {
     const struct matmul_args *product = job->a->beside;
-    job->panel(&(struct panel_args){.y = product->y,
-                                    .y_stride = product->y_stride,
-                                    .x = product->x,
-                                    .w = *product->w,
-                                    .split = product->split,
-                                    .n_rows = product->x->n_tokens,
-                                    .rows_per_token = 1},
-               panel, scratch);
+    const struct panel_args panels = {.y = product->y,
+                                      .y_stride = product->y_stride,
+                                      .x = product->x,
+                                      .w = *product->w,
+                                      .split = product->split,
+                                      .n_rows = product->x->n_tokens,
+                                      .rows_per_token = 1};
+    piece_run(job, &panels, piece, scratch);
 }
 
-/* The product beside comes first: with many tokens its panels are the largest pieces. */
+/* The product beside comes first: with many tokens its pieces are the largest. */
 static inline void down_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     struct experts_job *job = arg;
     const struct experts_args *a = job->a;
     struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
-    uint32_t n_each = panel_count(a->down->d_out);
-    uint64_t n_beside = a->beside ? panel_count(a->beside->w->d_out) : 0;
+    uint32_t n_each = piece_count(a->down->d_out);
+    uint64_t n_beside = a->beside ? piece_count(a->beside->w->d_out) : 0;
     uint64_t n_pieces = n_beside + (uint64_t)job->order.n_active * n_each;
     uint64_t begin, end;
     while (take_pieces(job, n_pieces, n_threads, &begin, &end)) {
@@ -153,10 +162,10 @@ static inline void combine_pieces(void *arg, uint32_t thread_idx, uint32_t n_thr
 }
 
 static inline void experts_simd(struct kernel_ctx *k, const struct experts_args *a,
-                                matmul_panel_fn *panel) {
+                                matmul_panels_fn *panels) {
     assert(a->top_k >= 1 && a->top_k <= EXPERT_TOP_K_MAX);
     assert(a->gate->d_out % HIDDEN_ROWS == 0 && a->down->d_in == a->gate->d_out);
-    struct experts_job job = {.k = k, .a = a, .panel = panel, .order = expert_order_build(a)};
+    struct experts_job job = {.k = k, .a = a, .panels = panels, .order = expert_order_build(a)};
     job.hidden = (struct activation){.x = a->gate_out,
                                      .blocks = a->hidden_blocks,
                                      .n_tokens = job.order.n_pairs,

@@ -136,10 +136,11 @@ static ALWAYS_INLINE void float_block_tokens(const struct float_block *b, enum d
     }
 }
 
-/* scratch->parts[part][token][row] for the pass's tokens; rows the matrix lacks repeat its last. */
+/* out[token][row] for the tokens of x; rows the matrix lacks repeat its last. */
 static ALWAYS_INLINE void float_part_of(enum dtype dtype, const struct matrix *w,
                                         const struct ksplit *split, uint32_t part, uint32_t panel,
-                                        uint32_t n_tokens, struct panel_scratch *scratch) {
+                                        const void *const *x, uint32_t n_tokens,
+                                        float (*out)[PANEL_ROWS]) {
     struct float_block b;
     for (uint32_t t = 0, n; t < n_tokens; t += n) {
         uint32_t n_left = n_tokens - t; /* the last two groups share what is left */
@@ -147,7 +148,7 @@ static ALWAYS_INLINE void float_part_of(enum dtype dtype, const struct matrix *w
             : n_left < 2 * FLOAT_TOKENS ? (n_left + 1) / 2
                                         : FLOAT_TOKENS;
         for (uint32_t j = 0; j < n; j++)
-            b.x[j] = scratch->x[t + j];
+            b.x[j] = x[t + j];
         const uint32_t n_rows = n == 1 ? FLOAT_ROWS_MAX : FLOAT_ROWS;
         b.ahead = n_rows * w->row_bytes;
         for (uint32_t first = 0; first < PANEL_ROWS; first += n_rows) {
@@ -156,19 +157,20 @@ static ALWAYS_INLINE void float_part_of(enum dtype dtype, const struct matrix *w
                 row = row < w->d_out ? row : w->d_out - 1;
                 b.w[r] = (const uint8_t *)w->data + (size_t)row * w->row_bytes;
             }
-            float_block_tokens(&b, dtype, split, part, n, first, &scratch->parts[part][t]);
+            float_block_tokens(&b, dtype, split, part, n, first, out + t);
         }
     }
 }
 
 static void float_part(const struct matrix *w, const struct ksplit *split, uint32_t part,
-                       uint32_t panel, uint32_t n_tokens, struct panel_scratch *scratch) {
+                       uint32_t panel, const void *const *x, uint32_t n_tokens,
+                       float (*out)[PANEL_ROWS]) {
     if (w->dtype == DTYPE_F32)
-        float_part_of(DTYPE_F32, w, split, part, panel, n_tokens, scratch);
+        float_part_of(DTYPE_F32, w, split, part, panel, x, n_tokens, out);
     else if (w->dtype == DTYPE_F16)
-        float_part_of(DTYPE_F16, w, split, part, panel, n_tokens, scratch);
+        float_part_of(DTYPE_F16, w, split, part, panel, x, n_tokens, out);
     else
-        float_part_of(DTYPE_BF16, w, split, part, panel, n_tokens, scratch);
+        float_part_of(DTYPE_BF16, w, split, part, panel, x, n_tokens, out);
 }
 
 #endif

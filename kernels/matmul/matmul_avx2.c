@@ -4,8 +4,9 @@
 
 #include "kernels/matmul/matmul_simd.h"
 
-void matmul_panel_avx2(const struct panel_args *a, uint32_t panel, struct panel_scratch *scratch) {
-    matmul_panel_simd(a, panel, scratch);
+void matmul_panels_avx2(const struct panel_args *a, uint32_t panel, uint32_t n_panels,
+                        struct panel_scratch *scratch) {
+    matmul_panels_simd(a, panel, n_panels, scratch);
 }
 
 void matmul_avx2(struct kernel_ctx *k, const struct matmul_args *products, uint32_t n) {

@@ -13,13 +13,13 @@
 
 _Static_assert(sizeof(struct panel_scratch) <= KERNEL_SCRATCH_BYTES, "scratch of a panel");
 
-/* Adds the parts by the tree (ksplit.h), 16 rows of all tokens at a time; NULL marks an empty
- * part. Returns where the sums are. */
-static float (*panel_combine(struct panel_scratch *scratch, const struct ksplit *split,
+/* Adds the parts of a panel by the tree (ksplit.h), 16 rows of all tokens at a time; NULL marks an
+ * empty part. Returns where the sums are. */
+static float (*panel_combine(float (*parts)[PANEL_TOKENS][PANEL_ROWS], const struct ksplit *split,
                              uint32_t n_tokens))[PANEL_ROWS] {
     float(*sum[KSPLIT_PARTS])[PANEL_ROWS] = {0};
     for (uint32_t p = 0; p < split->n_parts; p++)
-        sum[p] = ksplit_part_empty(split, p) ? NULL : scratch->parts[p];
+        sum[p] = ksplit_part_empty(split, p) ? NULL : parts[p];
     for (uint32_t n = split->n_parts / 2; n >= 1; n /= 2) {
         for (uint32_t p = 0; p < n; p++) {
             float(*left)[PANEL_ROWS] = sum[2 * p], (*right)[PANEL_ROWS] = sum[2 * p + 1];
@@ -35,9 +35,21 @@ static inline uint32_t panel_y_row(const struct panel_args *a, uint32_t i) {
     return a->rows ? a->rows[i] : i;
 }
 
-/* The rows first .. first + n - 1 of the list, n at most PANEL_TOKENS. */
-static void panel_pass(const struct panel_args *a, uint32_t panel, uint32_t first, uint32_t n,
-                       struct panel_scratch *scratch) {
+/* One part of n_panels panels for the n tokens of scratch->x. */
+static void panels_part(const struct panel_args *a, uint32_t part, uint32_t panel,
+                        uint32_t n_panels, uint32_t n, struct panel_scratch *scratch) {
+    if (dtype_is_quantised(a->w.dtype)) {
+        quantised_part(&a->w, a->split, part, panel, n_panels, n, scratch);
+        return;
+    }
+    for (uint32_t i = 0; i < n_panels; i++)
+        float_part(&a->w, a->split, part, panel + i, scratch->x, n, scratch->parts[i][part]);
+}
+
+/* The rows first .. first + n - 1 of the list, n at most PANEL_TOKENS, and at most PANELS_TOGETHER
+ * panels. */
+static void panels_pass(const struct panel_args *a, uint32_t panel, uint32_t n_panels,
+                        uint32_t first, uint32_t n, struct panel_scratch *scratch) {
     bool quantised = dtype_is_quantised(a->w.dtype);
     uint64_t d = a->w.d_in;
     for (uint32_t i = 0; i < n; i++) {
@@ -48,27 +60,31 @@ static void panel_pass(const struct panel_args *a, uint32_t panel, uint32_t firs
             scratch->x[i] = a->x->x + token * d;
     }
     for (uint32_t p = 0; p < a->split->n_parts; p++) {
-        if (ksplit_part_empty(a->split, p))
-            continue;
-        if (quantised)
-            quantised_part(&a->w, a->split, p, panel, n, scratch);
-        else
-            float_part(&a->w, a->split, p, panel, n, scratch);
+        if (!ksplit_part_empty(a->split, p))
+            panels_part(a, p, panel, n_panels, n, scratch);
     }
-    float(*sum)[PANEL_ROWS] = panel_combine(scratch, a->split, n);
-    uint32_t left = a->w.d_out - panel * PANEL_ROWS;
-    uint32_t n_rows = left < PANEL_ROWS ? left : PANEL_ROWS;
-    for (uint32_t i = 0; i < n; i++) {
-        float *y = a->y + panel_y_row(a, first + i) * a->y_stride + panel * PANEL_ROWS;
-        memcpy(y, sum[i], n_rows * sizeof *y);
+    for (uint32_t j = 0; j < n_panels; j++) {
+        float(*sum)[PANEL_ROWS] = panel_combine(scratch->parts[j], a->split, n);
+        uint32_t row = (panel + j) * PANEL_ROWS;
+        uint32_t left = a->w.d_out - row;
+        uint32_t n_rows = left < PANEL_ROWS ? left : PANEL_ROWS;
+        for (uint32_t i = 0; i < n; i++) {
+            float *y = a->y + panel_y_row(a, first + i) * a->y_stride + row;
+            memcpy(y, sum[i], n_rows * sizeof *y);
+        }
     }
 }
 
-static void matmul_panel_simd(const struct panel_args *a, uint32_t panel,
-                              struct panel_scratch *scratch) {
+/* Passes outside, panels inside: the activations of a pass stay in the second-level cache while
+ * the weights stream by. */
+static void matmul_panels_simd(const struct panel_args *a, uint32_t panel, uint32_t n_panels,
+                               struct panel_scratch *scratch) {
     for (uint32_t first = 0; first < a->n_rows; first += PANEL_TOKENS) {
-        uint32_t left = a->n_rows - first;
-        panel_pass(a, panel, first, left < PANEL_TOKENS ? left : PANEL_TOKENS, scratch);
+        uint32_t left = a->n_rows - first, n = left < PANEL_TOKENS ? left : PANEL_TOKENS;
+        for (uint32_t i = 0; i < n_panels; i += PANELS_TOGETHER) {
+            uint32_t together = n_panels - i < PANELS_TOGETHER ? n_panels - i : PANELS_TOGETHER;
+            panels_pass(a, panel + i, together, first, n, scratch);
+        }
     }
 }
 
@@ -89,8 +105,7 @@ static uint64_t panel_cost(const struct matmul_args *a) {
 }
 
 /* The product's panels whose place in the list of all costs lies in begin .. end - 1; `first` is
- * the place of its panel 0. Passes outside, panels inside: the activations of a pass stay in the
- * second-level cache while the weights stream by. */
+ * the place of its panel 0. */
 static void matmul_panels(const struct matmul_args *a, uint64_t first, uint64_t each,
                           uint64_t begin, uint64_t end, struct panel_scratch *scratch) {
     struct panel_args panels = {.y = a->y,
@@ -104,12 +119,9 @@ static void matmul_panels(const struct matmul_args *a, uint64_t first, uint64_t 
     uint64_t panel_begin = begin > first ? div_up(begin - first, each) : 0;
     uint64_t panel_end = end > first ? div_up(end - first, each) : 0;
     panel_end = panel_end < n ? panel_end : n;
-    for (uint32_t row = 0; row < panels.n_rows; row += PANEL_TOKENS) {
-        uint32_t left = panels.n_rows - row;
-        for (uint64_t panel = panel_begin; panel < panel_end; panel++)
-            panel_pass(&panels, (uint32_t)panel, row, left < PANEL_TOKENS ? left : PANEL_TOKENS,
-                       scratch);
-    }
+    if (panel_begin < panel_end)
+        matmul_panels_simd(&panels, (uint32_t)panel_begin, (uint32_t)(panel_end - panel_begin),
+                           scratch);
 }
 
 static void matmul_share(void *arg, uint32_t thread_idx, uint32_t n_threads) {

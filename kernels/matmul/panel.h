@@ -17,6 +17,10 @@
  * time, and the activations of one pass still fit the second-level cache. */
 #define PANEL_TOKENS 128
 
+/* Panels that meet a pass at once where a call has several: the products share the loads of
+ * activations. */
+#define PANELS_TOGETHER 2
+
 struct panel_args {
     float *y;
     uint64_t y_stride;          /* in floats */
@@ -30,14 +34,14 @@ struct panel_args {
 
 /* The thread's scratch of a panel. */
 struct panel_scratch {
-    struct weight_tile tile;
-    alignas(64) float parts[KSPLIT_PARTS][PANEL_TOKENS][PANEL_ROWS];
+    struct weight_tile tiles[PANELS_TOGETHER];
+    alignas(64) float parts[PANELS_TOGETHER][KSPLIT_PARTS][PANEL_TOKENS][PANEL_ROWS];
     const void *x[PANEL_TOKENS]; /* a token's activation blocks, or floats */
 };
 
-/* Rows 16 panel .. of y = w x; the last panel may have fewer. Any thread. */
-typedef void matmul_panel_fn(const struct panel_args *a, uint32_t panel,
-                             struct panel_scratch *scratch);
-matmul_panel_fn matmul_panel_avx2, matmul_panel_avx512;
+/* Rows 16 panel .. of y = w x for n_panels panels; the last may have fewer rows. Any thread. */
+typedef void matmul_panels_fn(const struct panel_args *a, uint32_t panel, uint32_t n_panels,
+                              struct panel_scratch *scratch);
+matmul_panels_fn matmul_panels_avx2, matmul_panels_avx512;
 
 #endif

@@ -8,28 +8,43 @@
 #include "kernels/matmul/gemv_simd.h"
 #include "kernels/matmul/panel.h"
 
-/* scratch->parts[part][token][row] for the pass's tokens. */
+/* One token without a tile; false if the type needs one. */
+static bool gemv_panels(const struct matrix *w, const struct ksplit *split, uint32_t part,
+                        uint32_t panel, uint32_t n_panels, struct panel_scratch *scratch) {
+    for (uint32_t i = 0; i < n_panels; i++) {
+        if (!gemv_part(w, split, part, panel + i, scratch->x[0], scratch->parts[i][part][0]))
+            return false;
+    }
+    return true;
+}
+
+/* parts[i][part][token][row] of the scratch for the pass's tokens and panels panel + i. */
 static void quantised_part(const struct matrix *w, const struct ksplit *split, uint32_t part,
-                           uint32_t panel, uint32_t n_tokens, struct panel_scratch *scratch) {
-    if (n_tokens == 1 && gemv_part(w, split, part, panel, scratch->x[0], scratch->parts[part][0]))
+                           uint32_t panel, uint32_t n_panels, uint32_t n_tokens,
+                           struct panel_scratch *scratch) {
+    if (n_tokens == 1 && gemv_panels(w, split, part, panel, n_panels, scratch))
         return;
     const struct quant_traits traits = quant_traits(w->dtype);
+    struct tile_dot d = {.tiles = scratch->tiles,
+                         .n_tiles = n_panels,
+                         .x = (const struct act_block *const *)scratch->x,
+                         .bias = tile_bias(traits)};
     tile_dot_fn *dot = tile_dot_choose(traits);
-    float(*sum)[PANEL_ROWS] = scratch->parts[part];
-    memset(sum, 0, n_tokens * sizeof *sum);
+    for (uint32_t i = 0; i < n_panels; i++) {
+        d.sum[i] = scratch->parts[i][part];
+        memset(d.sum[i], 0, n_tokens * sizeof *d.sum[i]);
+    }
     for (uint32_t r = split->part_begin[part]; r < split->part_begin[part + 1]; r++) {
         const struct krun run = split->runs[r];
         for (uint32_t c = run.begin; c < run.end; c += TILE_COLUMNS) {
             uint32_t end = run.end - c < TILE_COLUMNS ? run.end : c + TILE_COLUMNS;
-            const struct panel_place at = panel_place(w, panel, c);
-            tile_read(w->dtype, at.words, at.heads, end - c, &scratch->tile);
-            dot((struct tile_dot){.tile = &scratch->tile,
-                                  .x = (const struct act_block *const *)scratch->x,
-                                  .first_block = c / ACT_BLOCK,
-                                  .sum = sum,
-                                  .n_blocks = (end - c) / ACT_BLOCK,
-                                  .bias = tile_bias(traits)},
-                n_tokens);
+            for (uint32_t i = 0; i < n_panels; i++) {
+                const struct panel_place at = panel_place(w, panel + i, c);
+                tile_read(w->dtype, at.words, at.heads, end - c, &scratch->tiles[i]);
+            }
+            d.first_block = c / ACT_BLOCK;
+            d.n_blocks = (end - c) / ACT_BLOCK;
+            dot(d, n_tokens);
         }
     }
 }

@@ -27,14 +27,15 @@ struct tile_kind {
     unsigned n_narrow; /* AVX2: products of four columns that 16 bits can add up: 1, 2 or 4 */
 };
 
-/* One tile and a few tokens. */
+/* One tile or two and some tokens. */
 struct tile_dot {
-    const struct weight_tile *tile;
-    const struct act_block *const *x; /* [n_tokens], each a whole row */
-    uint32_t first_block;             /* of each row that meets the tile */
-    float (*sum)[PANEL_ROWS];         /* [n_tokens] */
-    uint32_t n_blocks;                /* of 32 columns */
-    int bias;                         /* of the tile's bytes; 0 for types with minima */
+    const struct weight_tile *tiles; /* [n_tiles] */
+    uint32_t n_tiles;
+    const struct act_block *const *x;          /* [n_tokens], each a whole row */
+    uint32_t first_block;                      /* of each row that meets the tile */
+    float (*sum[PANELS_TOGETHER])[PANEL_ROWS]; /* of each tile [n_tokens] */
+    uint32_t n_blocks;                         /* of 32 columns */
+    int bias;                                  /* of the tile's bytes; 0 for types with minima */
 };
 
 #endif

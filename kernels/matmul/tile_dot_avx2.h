@@ -15,6 +15,12 @@
 /* Four tokens use four registers for 32-bit and four for 16-bit sums, of 16 in all. */
 #define TILE_DOT_TOKENS 4
 
+static inline unsigned tile_dot_tokens_max(const struct tile_kind kind, uint32_t n_tiles) {
+    (void)kind;
+    (void)n_tiles;
+    return TILE_DOT_TOKENS;
+}
+
 static inline __m256i broadcast4(const void *p) {
     int32_t bytes;
     memcpy(&bytes, p, sizeof bytes);
@@ -31,7 +37,7 @@ struct tile_sums {
     __m256i start, weight;
 };
 
-static ALWAYS_INLINE void tile_sums(const struct tile_sums s, const struct tile_dot *d,
+static ALWAYS_INLINE void tile_sums(const struct tile_sums s, const struct weight_tile *tile,
                                     const struct tile_kind kind, uint32_t block,
                                     const struct act_block *const x[TILE_DOT_TOKENS],
                                     __m256i sums[TILE_DOT_TOKENS]) {
@@ -45,7 +51,7 @@ static ALWAYS_INLINE void tile_sums(const struct tile_sums s, const struct tile_
     for (unsigned g = s.first; g < s.first + s.n; g += kind.n_narrow) {
         __m256i narrow[TILE_DOT_TOKENS];
         for (unsigned i = 0; i < kind.n_narrow; i++) {
-            const uint8_t *q = d->tile->q[8 * block + g + i];
+            const uint8_t *q = tile->q[8 * block + g + i];
             __m256i w = _mm256_load_si256((const __m256i *)(q + 32 * s.half));
             __m256i magnitude = kind.wide ? _mm256_abs_epi8(w) : w;
             for (unsigned t = 0; t < s.n_tokens; t++) {
@@ -60,24 +66,24 @@ static ALWAYS_INLINE void tile_sums(const struct tile_sums s, const struct tile_
     }
 }
 
-/* One block of all tokens, rows 8 half .. 8 half + 7. */
+/* One block of all tokens and one tile, rows 8 half .. 8 half + 7. */
 static ALWAYS_INLINE void tile_dot_block(const struct tile_dot *d,
                                          const struct act_block *const x[TILE_DOT_TOKENS],
-                                         const struct tile_kind kind, uint32_t b, unsigned half,
-                                         unsigned n_tokens) {
-    const struct weight_tile *tile = d->tile;
+                                         const struct tile_kind kind, unsigned v, uint32_t b,
+                                         unsigned half, unsigned n_tokens) {
+    const struct weight_tile *tile = &d->tiles[v];
     const __m256i low_half = _mm256_set1_epi32(0xffff);
     const __m256i bias = _mm256_set1_epi16((int16_t)-d->bias);
     struct tile_sums s = {.half = half, .n = kind.sub / 4, .n_tokens = n_tokens};
     __m256i i0[TILE_DOT_TOKENS], i1[TILE_DOT_TOKENS];
     s.start = _mm256_set1_epi32(kind.whole_scale ? 0 : SUM_START_BITS);
     s.weight = kind.sub == 32 ? bias : _mm256_and_si256(bias, low_half);
-    tile_sums(s, d, kind, b, x, i0);
+    tile_sums(s, tile, kind, b, x, i0);
     if (kind.sub == 16) { /* converted: only one factor of fma can be free of it */
         s.first = 4;
         s.start = _mm256_setzero_si256();
         s.weight = _mm256_andnot_si256(low_half, bias);
-        tile_sums(s, d, kind, b, x, i1);
+        tile_sums(s, tile, kind, b, x, i1);
     }
     uint32_t sub0 = b * (32 / kind.sub), sub1 = sub0 + (kind.sub == 16);
     __m256 scale0 = _mm256_load_ps(tile->scale[sub0] + 8 * half);
@@ -90,7 +96,7 @@ static ALWAYS_INLINE void tile_dot_block(const struct tile_dot *d,
         if (kind.sub == 16)
             u = _mm256_fmadd_ps(_mm256_load_ps(tile->scale[sub1] + 8 * half),
                                 _mm256_cvtepi32_ps(i1[t]), u);
-        __m256 sum = _mm256_load_ps(d->sum[t] + 8 * half);
+        __m256 sum = _mm256_load_ps(d->sum[v][t] + 8 * half);
         sum = _mm256_fmadd_ps(_mm256_set1_ps(a->scale), u, sum);
         if (kind.has_min) {
             float first = kind.sub == 32 ? a->scaled_sum : a->scaled_half_sum[0];
@@ -100,34 +106,34 @@ static ALWAYS_INLINE void tile_dot_block(const struct tile_dot *d,
         if (kind.has_min && kind.sub == 16)
             sum = _mm256_fmadd_ps(_mm256_load_ps(tile->min[sub1] + 8 * half),
                                   _mm256_set1_ps(a->scaled_half_sum[1]), sum);
-        _mm256_store_ps(d->sum[t] + 8 * half, sum);
+        _mm256_store_ps(d->sum[v][t] + 8 * half, sum);
     }
 }
 
 static ALWAYS_INLINE void tile_dot_tokens(const struct tile_dot *d, const struct tile_kind kind,
-                                          unsigned n_tokens) {
+                                          uint32_t n_tiles, unsigned n_tokens) {
     const struct act_block *x[TILE_DOT_TOKENS];
     for (unsigned t = 0; t < n_tokens; t++)
         x[t] = d->x[t] + d->first_block;
     for (uint32_t b = 0; b < d->n_blocks; b++) {
-        for (unsigned half = 0; half < 2; half++)
-            tile_dot_block(d, x, kind, b, half, n_tokens);
+        for (unsigned i = 0; i < 2 * n_tiles; i++)
+            tile_dot_block(d, x, kind, i / 2, b, i % 2, n_tokens);
     }
 }
 
 /* 1 to TILE_DOT_TOKENS tokens. */
 static ALWAYS_INLINE void tile_dot_group(const struct tile_dot *d, const struct tile_kind kind,
-                                         uint32_t n_tokens) {
+                                         uint32_t n_tiles, uint32_t n_tokens) {
     switch (n_tokens) {
     case 1:
-        return tile_dot_tokens(d, kind, 1);
+        return tile_dot_tokens(d, kind, n_tiles, 1);
     case 2:
-        return tile_dot_tokens(d, kind, 2);
+        return tile_dot_tokens(d, kind, n_tiles, 2);
     case 3:
-        return tile_dot_tokens(d, kind, 3);
+        return tile_dot_tokens(d, kind, n_tiles, 3);
     default:
         assert(n_tokens == TILE_DOT_TOKENS);
-        return tile_dot_tokens(d, kind, TILE_DOT_TOKENS);
+        return tile_dot_tokens(d, kind, n_tiles, TILE_DOT_TOKENS);
     }
 }
 

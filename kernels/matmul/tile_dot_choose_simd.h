@@ -15,36 +15,48 @@ typedef void tile_dot_fn(struct tile_dot d, uint32_t n_tokens);
 
 /* All tokens of the pass, in groups that fit the registers; the last two share what is left. */
 static ALWAYS_INLINE void tile_dot_all(struct tile_dot d, const struct tile_kind kind,
-                                       uint32_t n_tokens) {
+                                       uint32_t n_tiles, uint32_t n_tokens) {
+    const uint32_t n_max = tile_dot_tokens_max(kind, n_tiles);
     while (n_tokens > 0) {
-        uint32_t n = n_tokens <= TILE_DOT_TOKENS      ? n_tokens
-                     : n_tokens < 2 * TILE_DOT_TOKENS ? (n_tokens + 1) / 2
-                                                      : TILE_DOT_TOKENS;
-        tile_dot_group(&d, kind, n);
+        uint32_t n = n_tokens <= n_max      ? n_tokens
+                     : n_tokens < 2 * n_max ? (n_tokens + 1) / 2
+                                            : n_max;
+        tile_dot_group(&d, kind, n_tiles, n);
         d.x += n;
-        d.sum += n;
+        for (uint32_t v = 0; v < n_tiles; v++)
+            d.sum[v] += n;
         n_tokens -= n;
     }
 }
 
+static ALWAYS_INLINE void tile_dot_tiles(struct tile_dot d, const struct tile_kind kind,
+                                         uint32_t n_tokens) {
+    if (d.n_tiles == 1) {
+        tile_dot_all(d, kind, 1, n_tokens);
+    } else {
+        assert(d.n_tiles == PANELS_TOGETHER);
+        tile_dot_all(d, kind, PANELS_TOGETHER, n_tokens);
+    }
+}
+
 static void tile_dot_32_min(struct tile_dot d, uint32_t n_tokens) {
-    tile_dot_all(d, (struct tile_kind){.sub = 32, .has_min = true, .n_narrow = 4}, n_tokens);
+    tile_dot_tiles(d, (struct tile_kind){.sub = 32, .has_min = true, .n_narrow = 4}, n_tokens);
 }
 
 static void tile_dot_16_min(struct tile_dot d, uint32_t n_tokens) {
-    tile_dot_all(d, (struct tile_kind){.sub = 16, .has_min = true, .n_narrow = 4}, n_tokens);
+    tile_dot_tiles(d, (struct tile_kind){.sub = 16, .has_min = true, .n_narrow = 4}, n_tokens);
 }
 
 static void tile_dot_32(struct tile_dot d, uint32_t n_tokens) {
-    tile_dot_all(d, (struct tile_kind){.sub = 32, .n_narrow = 4}, n_tokens);
+    tile_dot_tiles(d, (struct tile_kind){.sub = 32, .n_narrow = 4}, n_tokens);
 }
 
 static void tile_dot_16(struct tile_dot d, uint32_t n_tokens) {
-    tile_dot_all(d, (struct tile_kind){.sub = 16, .n_narrow = 4}, n_tokens);
+    tile_dot_tiles(d, (struct tile_kind){.sub = 16, .n_narrow = 4}, n_tokens);
 }
 
 static void tile_dot_32_whole(struct tile_dot d, uint32_t n_tokens) {
-    tile_dot_all(d, (struct tile_kind){.sub = 32, .whole_scale = true, .n_narrow = 4}, n_tokens);
+    tile_dot_tiles(d, (struct tile_kind){.sub = 32, .whole_scale = true, .n_narrow = 4}, n_tokens);
 }
 
 #if SIMD_AVX512
@@ -61,24 +73,25 @@ static tile_dot_fn *tile_dot_choose(struct quant_traits t) {
 #else
 
 static void tile_dot_32_wide(struct tile_dot d, uint32_t n_tokens) {
-    tile_dot_all(d, (struct tile_kind){.sub = 32, .wide = true, .n_narrow = 1}, n_tokens);
+    tile_dot_tiles(d, (struct tile_kind){.sub = 32, .wide = true, .n_narrow = 1}, n_tokens);
 }
 
 static void tile_dot_32_whole_wide(struct tile_dot d, uint32_t n_tokens) {
-    tile_dot_all(d, (struct tile_kind){.sub = 32, .whole_scale = true, .wide = true, .n_narrow = 1},
-                 n_tokens);
+    tile_dot_tiles(d,
+                   (struct tile_kind){.sub = 32, .whole_scale = true, .wide = true, .n_narrow = 1},
+                   n_tokens);
 }
 
 static void tile_dot_32_7bit(struct tile_dot d, uint32_t n_tokens) {
-    tile_dot_all(d, (struct tile_kind){.sub = 32, .n_narrow = 1}, n_tokens);
+    tile_dot_tiles(d, (struct tile_kind){.sub = 32, .n_narrow = 1}, n_tokens);
 }
 
 static void tile_dot_16_7bit(struct tile_dot d, uint32_t n_tokens) {
-    tile_dot_all(d, (struct tile_kind){.sub = 16, .n_narrow = 1}, n_tokens);
+    tile_dot_tiles(d, (struct tile_kind){.sub = 16, .n_narrow = 1}, n_tokens);
 }
 
 static void tile_dot_16_6bit(struct tile_dot d, uint32_t n_tokens) {
-    tile_dot_all(d, (struct tile_kind){.sub = 16, .n_narrow = 2}, n_tokens);
+    tile_dot_tiles(d, (struct tile_kind){.sub = 16, .n_narrow = 2}, n_tokens);
 }
 
 /* How many results of maddubs fit 16 bits: each is two products of at most q * 127. */
