@@ -28,6 +28,7 @@ static const struct {
     [KERNEL_GDN_CONV] = {{"gdn_conv", NULL, NULL, "1,8,512", NULL}, prepare_gdn_conv},
     [KERNEL_GDN_STEP] = {{"gdn_step", NULL, NULL, "1,8,512", NULL}, prepare_gdn_step},
     [KERNEL_GDN_GATE] = {{"gdn_gate", NULL, NULL, "1,512", NULL}, prepare_gdn_gate},
+    [KERNEL_GDN_MIX] = {{"gdn_mix", NULL, NULL, "1,8,512", NULL}, prepare_gdn_mix},
     [KERNEL_ROPE] = {{"rope", NULL, NULL, "1,512", NULL}, prepare_rope},
     [KERNEL_RMSNORM] = {{"rmsnorm", NULL, NULL, "1,512", NULL}, prepare_rmsnorm},
     [KERNEL_QUANTISE] = {{"quantise", NULL, NULL, "1,512", NULL}, prepare_quantise},

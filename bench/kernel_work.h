@@ -25,6 +25,7 @@ enum kernel_op {
     KERNEL_GDN_CONV,
     KERNEL_GDN_STEP,
     KERNEL_GDN_GATE,
+    KERNEL_GDN_MIX, /* the three above in one */
     KERNEL_ROPE,
     KERNEL_RMSNORM,
     KERNEL_QUANTISE,
@@ -117,8 +118,8 @@ void cold_memory_repeat(const struct cold_memory *cold, size_t stride, uint32_t 
 /* Fill in run, bytes, operations and result of a work whose case is checked; ERR_NOMEM. */
 typedef enum status kernel_prepare_fn(struct kernel_work *work, struct error *err);
 kernel_prepare_fn prepare_matmul, prepare_experts, prepare_embed, prepare_pack, prepare_attention,
-    prepare_kv_append, prepare_gdn_conv, prepare_gdn_step, prepare_gdn_gate, prepare_rope,
-    prepare_rmsnorm, prepare_quantise, prepare_router, prepare_swiglu, prepare_add,
+    prepare_kv_append, prepare_gdn_conv, prepare_gdn_step, prepare_gdn_gate, prepare_gdn_mix,
+    prepare_rope, prepare_rmsnorm, prepare_quantise, prepare_router, prepare_swiglu, prepare_add,
     prepare_add_shared;
 
 /* n floats in the work's arena, uniform in [-size, size), or zero if size is 0; NULL if memory is

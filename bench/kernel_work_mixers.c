@@ -169,6 +169,7 @@ enum status prepare_rope(struct kernel_work *work, struct error *err) {
 
 struct gdn_work {
     float *u, *taps, *c, *gates, *a_coef, *dt_bias, *o, *z, *norm;
+    struct act_block *blocks;
     size_t stride; /* set: [GDN_SEQS_MAX][conv 3 x CONV_DIM | state N_V_HEADS x D_DELTA^2] floats */
 };
 
@@ -188,53 +189,77 @@ static uint32_t gdn_rows_of(const struct kernel_work *work, const struct kernel_
     return n_seqs;
 }
 
-static void run_gdn_conv(struct kernel_work *work, const struct kernel_run *run) {
+static struct gdn_conv_args conv_args(const struct gdn_work *g, const struct gdn_rows *rows,
+                                      uint32_t n_rows_entries) {
+    return (struct gdn_conv_args){.u = g->u,
+                                  .w = g->taps,
+                                  .rows = rows,
+                                  .n_rows_entries = n_rows_entries,
+                                  .conv_dim = CONV_DIM};
+}
+
+static struct gdn_step_args step_args(const struct gdn_work *g, const struct gdn_rows *rows,
+                                      uint32_t n_rows_entries) {
+    return (struct gdn_step_args){.c = g->c,
+                                  .a = g->gates,
+                                  .b = g->gates + N_V_HEADS,
+                                  .gate_token_stride = 2 * N_V_HEADS,
+                                  .gate_group = N_V_HEADS,
+                                  .gate_group_stride = N_V_HEADS,
+                                  .a_coef = g->a_coef,
+                                  .dt_bias = g->dt_bias,
+                                  .rows = rows,
+                                  .n_rows_entries = n_rows_entries,
+                                  .n_k_heads = N_K_HEADS,
+                                  .n_v_heads = N_V_HEADS,
+                                  .d_k = D_DELTA,
+                                  .d_v = D_DELTA,
+                                  .order = GDN_HEADS_TILED};
+}
+
+static struct gdn_gate_args gate_args(const struct kernel_work *work,
+                                      const struct kernel_run *run) {
     const struct gdn_work *g = work->op;
+    return (struct gdn_gate_args){.out = work->out,
+                                  .o = g->o,
+                                  .z = g->z,
+                                  .w = g->norm,
+                                  .n_tokens = run->n_tokens,
+                                  .n_heads = N_V_HEADS,
+                                  .d = D_DELTA,
+                                  .eps = 1e-6f};
+}
+
+static void run_gdn_conv(struct kernel_work *work, const struct kernel_run *run) {
     struct gdn_rows rows[GDN_SEQS_MAX];
-    uint32_t n_seqs = gdn_rows_of(work, run, rows);
-    struct gdn_conv_args args = {.out = work->out,
-                                 .u = g->u,
-                                 .w = g->taps,
-                                 .rows = rows,
-                                 .n_rows_entries = n_seqs,
-                                 .conv_dim = CONV_DIM};
+    struct gdn_conv_args args = conv_args(work->op, rows, gdn_rows_of(work, run, rows));
+    args.out = work->out;
     run->kernels->gdn_conv(run->ctx, &args);
 }
 
 static void run_gdn_step(struct kernel_work *work, const struct kernel_run *run) {
-    const struct gdn_work *g = work->op;
     struct gdn_rows rows[GDN_SEQS_MAX];
-    uint32_t n_seqs = gdn_rows_of(work, run, rows);
-    struct gdn_step_args args = {.o = work->out,
-                                 .c = g->c,
-                                 .a = g->gates,
-                                 .b = g->gates + N_V_HEADS,
-                                 .gate_token_stride = 2 * N_V_HEADS,
-                                 .gate_group = N_V_HEADS,
-                                 .gate_group_stride = N_V_HEADS,
-                                 .a_coef = g->a_coef,
-                                 .dt_bias = g->dt_bias,
-                                 .rows = rows,
-                                 .n_rows_entries = n_seqs,
-                                 .n_k_heads = N_K_HEADS,
-                                 .n_v_heads = N_V_HEADS,
-                                 .d_k = D_DELTA,
-                                 .d_v = D_DELTA,
-                                 .order = GDN_HEADS_TILED};
+    struct gdn_step_args args = step_args(work->op, rows, gdn_rows_of(work, run, rows));
+    args.o = work->out;
     run->kernels->gdn_step(run->ctx, &args);
 }
 
 static void run_gdn_gate(struct kernel_work *work, const struct kernel_run *run) {
-    const struct gdn_work *g = work->op;
-    struct gdn_gate_args args = {.out = work->out,
-                                 .o = g->o,
-                                 .z = g->z,
-                                 .w = g->norm,
-                                 .n_tokens = run->n_tokens,
-                                 .n_heads = N_V_HEADS,
-                                 .d = D_DELTA,
-                                 .eps = 1e-6f};
+    struct gdn_gate_args args = gate_args(work, run);
     run->kernels->gdn_gate(run->ctx, &args);
+}
+
+static void run_gdn_mix(struct kernel_work *work, const struct kernel_run *run) {
+    const struct gdn_work *g = work->op;
+    struct gdn_rows rows[GDN_SEQS_MAX];
+    uint32_t n_entries = gdn_rows_of(work, run, rows);
+    struct gdn_mix_args args = {.conv = conv_args(g, rows, n_entries),
+                                .step = step_args(g, rows, n_entries),
+                                .gate = gate_args(work, run),
+                                .blocks = g->blocks};
+    args.conv.out = g->c; /* what it makes, the step reads, and so on */
+    args.step.o = g->o;
+    run->kernels->gdn_mix(run->ctx, &args);
 }
 
 static enum status prepare_gdn(struct kernel_work *work, struct error *err) {
@@ -252,8 +277,9 @@ static enum status prepare_gdn(struct kernel_work *work, struct error *err) {
     g->o = work_floats(work, n * d_out, 7, 1);
     g->z = work_floats(work, n * d_out, 8, 1);
     g->norm = work_floats(work, D_DELTA, 9, 1);
+    g->blocks = arena_array(&work->arena, n * d_out / ACT_BLOCK, sizeof *g->blocks);
     if (!g->u || !g->taps || !g->c || !g->gates || !g->a_coef || !g->dt_bias || !g->o || !g->z ||
-        !g->norm)
+        !g->norm || !g->blocks)
         return no_memory(work, err);
     for (uint32_t i = 0; i < N_V_HEADS; i++)
         g->a_coef[i] = -0.02f - 0.5f * (g->a_coef[i] + 1); /* decays, as every trained one does */
@@ -273,16 +299,25 @@ enum status prepare_gdn_conv(struct kernel_work *work, struct error *err) {
     return work_out(work, CONV_DIM, err);
 }
 
-/* Read once and written once per sequence. Per token and element of the state: two for S^T k, three
- * for decay and update, two for S^T q. */
-enum status prepare_gdn_step(struct kernel_work *work, struct error *err) {
+/* The state is read once and written once per sequence. Per token and element of it: two operations
+ * for S^T k, three for decay and update, two for S^T q. */
+static enum status prepare_states(struct kernel_work *work, kernel_work_fn *run,
+                                  struct error *err) {
     double state = (double)N_V_HEADS * D_DELTA * D_DELTA, n = work->what.n_tokens;
     TRY(prepare_gdn(work, err));
-    work->run = run_gdn_step;
+    work->run = run;
     work->cold_bytes = 8.0 * state * (n <= GDN_SEQS_MAX ? n : 1);
     work->operations = 7.0 * state * n;
     work->arithmetic = KERNEL_FLOATS;
     return work_out(work, (size_t)N_V_HEADS * D_DELTA, err);
+}
+
+enum status prepare_gdn_step(struct kernel_work *work, struct error *err) {
+    return prepare_states(work, run_gdn_step, err);
+}
+
+enum status prepare_gdn_mix(struct kernel_work *work, struct error *err) {
+    return prepare_states(work, run_gdn_mix, err);
 }
 
 enum status prepare_gdn_gate(struct kernel_work *work, struct error *err) {

@@ -114,14 +114,14 @@ static void every_operation_runs_and_agrees_with_the_reference(void **state) {
     (void)state;
     static const char *const options[] = {"--type", "f16,q8_0", "--shape", "256x256", "--tokens",
                                           "2,9",    "-d",       "300",     NULL};
-    static const char *const names[] = {"attention", "gdn_conv",  "gdn_step", "gdn_gate",
-                                        "rope",      "rmsnorm",   "router",   "swiglu",
-                                        "add",       "add_shared"};
+    static const char *const names[] = {"attention", "gdn_conv", "gdn_step",  "gdn_gate",
+                                        "gdn_mix",   "rope",     "rmsnorm",   "router",
+                                        "swiglu",    "add",      "add_shared"};
     struct json_object *rows = measure(options);
     size_t n_rows = json_object_array_length(rows);
     /* matmul, experts and embed have both types; pack only quantised ones and no tokens; attention
      * and kv_append only floats. */
-    assert_int_equal(n_rows, 3 * 4 + 1 + 2 * 2 + 10 * 2);
+    assert_int_equal(n_rows, 3 * 4 + 1 + 2 * 2 + 11 * 2);
     for (size_t i = 0; i < n_rows; i++) {
         struct json_object *row = json_object_array_get_idx(rows, i);
         check_row(row);
