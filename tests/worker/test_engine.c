@@ -191,8 +191,36 @@ static void traffic_counts_each_weight_once_per_step(void **state) {
     free(logits);
 }
 
+static void a_plan_tells_what_opening_would_take(void **state) {
+    (void)state;
+    struct memory_plan plan, fast;
+    struct error err;
+    struct engine_options options = {.hp = &demo.model.hp,
+                                     .weights = &demo.model.weights,
+                                     .kernels = "ref",
+                                     .n_seqs = 3,
+                                     .kv_dtype_auto = true};
+    assert_int_equal(engine_plan(&options, &plan, &err), OK);
+    assert_int_equal(plan.ctx_size, demo.model.hp.n_ctx_train);
+    assert_int_equal(plan.n_seqs, 3);
+    assert_int_equal(plan.weights_bytes, demo.model.weights.bytes); /* they stay in the file */
+    options.kernels = "nothing";
+    assert_int_equal(engine_plan(&options, &fast, &err), ERR_INPUT);
+    if (!kernels_run_here("avx2"))
+        skip();
+    /* Keys and values of half the size; panels of all matrices, whose padding is little. */
+    options.kernels = "avx2";
+    options.ctx_size = 64;
+    assert_int_equal(engine_plan(&options, &fast, &err), OK);
+    assert_int_equal(fast.ctx_size, 64);
+    assert_int_equal(fast.kv_page_bytes * 2, plan.kv_page_bytes);
+    assert_true(fast.weights_bytes >= plan.weights_bytes);
+    assert_true(fast.weights_bytes < plan.weights_bytes + plan.weights_bytes / 50);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plan_tells_what_opening_would_take),
         cmocka_unit_test(a_cleared_sequence_has_forgotten),
         cmocka_unit_test(pages_come_back_however_often_sequences_change),
         cmocka_unit_test(what_does_not_fit_is_refused_and_harms_nothing),
