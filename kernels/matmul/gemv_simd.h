@@ -15,16 +15,19 @@
 /* Where the columns from `begin` on lie in a panel. */
 struct panel_place {
     const uint8_t *words, *heads;
+    size_t panel_bytes; /* to the same place of the next panel */
 };
 
 static inline struct panel_place panel_place(const struct matrix *w, uint32_t panel,
                                              uint32_t begin) {
     const struct panel_format f = panel_format(w->dtype);
-    const uint8_t *first = (const uint8_t *)w->data + panel * panel_bytes(w->dtype, w->d_in);
+    const uint64_t bytes = panel_bytes(w->dtype, w->d_in);
+    const uint8_t *first = (const uint8_t *)w->data + panel * bytes;
     size_t block = begin / dtype_info(w->dtype)->block_elements;
     return (struct panel_place){.words = first + block * f.n_words * 64,
                                 .heads = first + panel_heads_offset(w->dtype, w->d_in) +
-                                         block * f.head_bytes * PANEL_ROWS};
+                                         block * f.head_bytes * PANEL_ROWS,
+                                .panel_bytes = bytes};
 }
 
 /* The integer sums of a unit. */
@@ -131,6 +134,8 @@ static ALWAYS_INLINE f32x16 gemv_run(enum dtype dtype, struct panel_place at, ui
     const struct panel_format f = panel_format(dtype);
     alignas(64) float scale[QUANT_SUBS_MAX][16], min[QUANT_SUBS_MAX][16];
     for (uint32_t b = 0; b < n_blocks; b++) {
+        /* The heads lie behind the panel's words: asking ahead along the words comes too late. */
+        _mm_prefetch((const char *)((uintptr_t)at.heads + at.panel_bytes), _MM_HINT_T1);
         block_scales(dtype, at.words, at.heads, scale, min);
         for (unsigned u = 0; u < units.n; u++) {
             struct unit_sums s = {.x = x, .sub = t.sub, .wide = !SIMD_AVX512 && quant_is_wide(t)};

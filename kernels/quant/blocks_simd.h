@@ -6,6 +6,7 @@
 
 #include <assert.h>
 
+#include "kernels/quant/i_scales_simd.h"
 #include "kernels/quant/k_quants_simd.h"
 #include "kernels/quant/small_quants_simd.h"
 
@@ -76,7 +77,6 @@ static ALWAYS_INLINE void block_scales(enum dtype dtype, const uint8_t *words, c
     case DTYPE_MXFP4:
         mxfp4_panel_scales(heads, scale);
         break;
-#if SIMD_AVX512
     case DTYPE_IQ1_S:
         iq1_s_panel_scales(words, heads, scale);
         break;
@@ -98,7 +98,6 @@ static ALWAYS_INLINE void block_scales(enum dtype dtype, const uint8_t *words, c
     case DTYPE_IQ3_S:
         iq3_s_panel_scales(words, heads, scale);
         break;
-#endif
     default: /* Q4_0, Q5_0, Q8_0, IQ4_NL */
         head_panel_scales(heads, scale);
     }

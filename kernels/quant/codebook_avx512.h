@@ -78,12 +78,4 @@ static inline __m512i spread_from(unsigned slot, unsigned at) {
     return _mm512_add_epi8(columns, _mm512_set1_epi8((int8_t)(8 * slot - at)));
 }
 
-/* (2 n + 1) times the scale, for n of four bits that begin at bit `at` of each lane. */
-static inline f32x16 odd_scale(__m512i word, unsigned at, f32x16 scale) {
-    const __m512i four = _mm512_set1_epi32(0x1e), one = _mm512_set1_epi32(1);
-    __m512i shifted = at == 0 ? rows_shl(word, 1) : rows_shr(word, at - 1);
-    __m512i odd = _mm512_ternarylogic_epi32(shifted, four, one, 0xea);
-    return _mm512_mul_ps(scale, _mm512_cvtepi32_ps(odd));
-}
-
 #endif

@@ -24,35 +24,12 @@ static ALWAYS_INLINE void iq1_put(__m512i low, __m512i high, __m512i minus, unsi
     }
 }
 
-static ALWAYS_INLINE void iq1_s_panel_scales(const uint8_t *words, const uint8_t *heads,
-                                             float (*scale)[16]) {
-    f32x16 d = f32x16_mul(rows_heads(heads), f32x16_set1(0.125f));
-    for (unsigned s = 0; s < 8; s++) {
-        __m512i three = rows_shr(rows_word(words, 8 + s / 2), s % 2 * 16 + 12);
-        f32x16_store(scale[s], odd_scale(rows_and(three, i32x16_set1(7)), 0, d));
-    }
-}
-
 static ALWAYS_INLINE void iq1_s_columns(const uint8_t *words, unsigned unit, column_put *put,
                                         void *to) {
     __m512i low = rows_word(words, unit);
     __m512i high = rows_shl(rows_word(words, 8 + unit / 2), 16 - unit % 2 * 16);
     UNROLL for (unsigned j = 0; j < 4; j++)
         iq1_put(low, rows_shr(high, 8 + 3 * j), high, j, put, to);
-}
-
-static ALWAYS_INLINE void iq1_m_panel_scales(const uint8_t *words, float (*scale)[16]) {
-    __m512i packed[2] = {rows_word(words, 12), rows_word(words, 13)};
-    /* The scale of the block is the top nibbles of four half words. */
-    __m512i half = rows_and(rows_shr(packed[0], 12), i32x16_set1(0x000f));
-    half = rows_or(half, rows_and(rows_shr(packed[0], 24), i32x16_set1(0x00f0)));
-    half = rows_or(half, rows_and(rows_shr(packed[1], 4), i32x16_set1(0x0f00)));
-    half = rows_or(half, rows_and(rows_shr(packed[1], 16), i32x16_set1(0xf000)));
-    f32x16 d = f32x16_mul(rows_low_halves(half), f32x16_set1(0.125f));
-    for (unsigned i = 0; i < 16; i++) {
-        __m512i three = rows_shr(packed[i / 8], i % 8 / 4 * 16 + i % 4 * 3);
-        f32x16_store(scale[i], odd_scale(rows_and(three, i32x16_set1(7)), 0, d));
-    }
 }
 
 static ALWAYS_INLINE void iq1_m_columns(const uint8_t *words, unsigned unit, column_put *put,

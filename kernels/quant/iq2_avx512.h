@@ -35,13 +35,6 @@ static ALWAYS_INLINE void iq2_put(struct iq2_slots v, unsigned j, unsigned group
     }
 }
 
-static ALWAYS_INLINE void iq2_xxs_panel_scales(const uint8_t *words, const uint8_t *heads,
-                                               float (*scale)[16]) {
-    f32x16 d = f32x16_mul(rows_heads(heads), f32x16_set1(0.125f));
-    for (unsigned s = 0; s < 8; s++)
-        f32x16_store(scale[s], odd_scale(rows_word(words, 2 * s + 1), 28, d));
-}
-
 static ALWAYS_INLINE void iq2_xxs_columns(const uint8_t *words, unsigned unit, column_put *put,
                                           void *to) {
     /* Seven bits per slot, and one of the next that COLUMNS_4_7_EVEN leaves out. */
@@ -52,17 +45,6 @@ static ALWAYS_INLINE void iq2_xxs_columns(const uint8_t *words, unsigned unit, c
         .digits = {lookup_256(iq2xxs_digits[0], index), lookup_256(iq2xxs_digits[1], index)},
         .signs = {columns_low(slots, COLUMNS_0_3), columns_low(slots, COLUMNS_4_7_EVEN)}};
     UNROLL for (unsigned j = 0; j < 4; j++) iq2_put(v, j, 2 * j, put, to);
-}
-
-/* Two words of nibbles from `first` on, in each byte the scale of 16 columns and of the next. */
-static ALWAYS_INLINE void iq2_panel_scales(const uint8_t *words, unsigned first,
-                                           const uint8_t *heads, float (*scale)[16]) {
-    f32x16 d = f32x16_mul(rows_heads(heads), f32x16_set1(0.125f));
-    for (unsigned w = 0; w < 2; w++) {
-        __m512i packed = rows_word(words, first + w);
-        UNROLL for (unsigned i = 0; i < 8; i++)
-            f32x16_store(scale[8 * w + i], odd_scale(packed, 4 * i, d));
-    }
 }
 
 /* A word has two numbers of 16 bits, nine of index and seven of signs. The low bytes of two words

@@ -47,13 +47,6 @@ static inline __m512i iq3_xxs_values(bool even_slot) {
     return _mm512_mask_sub_epi8(_mm512_add_epi8(bias, magnitude), minus, bias, magnitude);
 }
 
-static ALWAYS_INLINE void iq3_xxs_panel_scales(const uint8_t *words, const uint8_t *heads,
-                                               float (*scale)[16]) {
-    f32x16 d = f32x16_mul(rows_heads(heads), f32x16_set1(0.25f));
-    for (unsigned s = 0; s < 8; s++)
-        f32x16_store(scale[s], odd_scale(rows_word(words, 16 + s), 28, d));
-}
-
 static ALWAYS_INLINE void iq3_xxs_columns(const uint8_t *words, unsigned unit, column_put *put,
                                           void *to) {
     const __m512i seven = _mm512_set1_epi64(0x35272e2015070e00);
@@ -68,13 +61,6 @@ static ALWAYS_INLINE void iq3_xxs_columns(const uint8_t *words, unsigned unit, c
         UNROLL for (unsigned j = 0; j < 4; j++) put(
             to, iq3_group(odd, j), _mm512_permutexvar_epi8(number[j], iq3_xxs_values(j % 2 == 0)));
     }
-}
-
-static ALWAYS_INLINE void iq3_s_panel_scales(const uint8_t *words, const uint8_t *heads,
-                                             float (*scale)[16]) {
-    f32x16 d = rows_heads(heads);
-    __m512i packed = rows_word(words, 26);
-    UNROLL for (unsigned s = 0; s < 8; s++) f32x16_store(scale[s], odd_scale(packed, 4 * s, d));
 }
 
 /* A magnitude is 2 n - 15 for n = 8 + digit, its negative for n with its four bits turned: this is
