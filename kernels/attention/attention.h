@@ -25,6 +25,7 @@
 #include <stddef.h>
 
 #include "kernels/device/context.h"
+#include "kernels/quant/activation.h"
 #include "tensor/dtype.h"
 
 #define KV_PAGE_TOKENS  32
@@ -71,6 +72,8 @@ struct attention_args {
     uint32_t n_rows_entries;
     uint32_t n_tokens, n_heads; /* n_heads a multiple of n_kv_heads, d_head a multiple of 16 */
     float scale;
+    struct act_block *blocks; /* [n_tokens, n_heads * d_head / 32] of out (activation.h), or NULL;
+                                 d_head a multiple of 32 then */
 };
 typedef void attention_fn(struct kernel_ctx *k, const struct attention_args *a);
 attention_fn attention_ref, attention_avx2, attention_avx512;

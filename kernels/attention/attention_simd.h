@@ -16,6 +16,7 @@
 #include "base/size.h"
 #include "kernels/attention/attention_split_simd.h"
 #include "kernels/device/parallel.h"
+#include "kernels/quant/activation_simd.h"
 
 #include <assert.h>
 
@@ -192,6 +193,8 @@ static inline void merge_query(const struct attention_job *job, const struct att
     const float *gate =
         a->gate ? a->gate + token * a->gate_token_stride + head * a->gate_head_stride : NULL;
     finish_query(out, sofar.sum, gate, d);
+    if (a->blocks)
+        activation_quantise_run(out, a->blocks + (token * a->n_heads + head) * (d / ACT_BLOCK), d);
 }
 
 static void attention_merge(void *arg, uint32_t thread_idx, uint32_t n_threads) {
@@ -232,6 +235,7 @@ static inline void plan_scratch(struct attention_job *job, uint32_t n_rows_max) 
 static inline void attention_simd(struct kernel_ctx *k, const struct attention_args *a) {
     struct attention_job job = {
         .args = *a, .k = k, .n_heads_per_kv = a->n_heads / a->kv->n_kv_heads};
+    assert(!a->blocks || a->kv->d_head % ACT_BLOCK == 0);
     uint32_t n_rows_max = 0;
     uint64_t n_floats = 0, n_items = 0;
     for (uint32_t e = 0; e < a->n_rows_entries; e++) {

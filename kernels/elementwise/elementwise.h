@@ -5,12 +5,14 @@
 #define SHOAL_KERNELS_ELEMENTWISE_ELEMENTWISE_H
 
 #include "kernels/device/context.h"
+#include "kernels/quant/activation.h"
 
 /* out[i] = silu(gate[i]) * up[i];  silu(x) = x / (1 + exp(-x)) */
 struct swiglu_args {
     float *out; /* [n], may be gate or up */
     const float *gate, *up;
-    uint64_t n; /* a multiple of 16 */
+    uint64_t n;               /* a multiple of 16, of 32 if blocks are wanted */
+    struct act_block *blocks; /* [n / 32] of out (activation.h), or NULL */
 };
 typedef void swiglu_fn(struct kernel_ctx *k, const struct swiglu_args *a);
 swiglu_fn swiglu_ref, swiglu_avx2, swiglu_avx512;

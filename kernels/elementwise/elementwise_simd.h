@@ -6,14 +6,20 @@
 #include "kernels/device/parallel.h"
 #include "kernels/device/simd.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/quant/activation_simd.h"
 
+#include <assert.h>
+
+/* Ranges of 32 if they are quantised at once. */
 static void swiglu_range(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     const struct swiglu_args *a = arg;
-    uint64_t begin, end;
-    thread_range(a->n / 16, thread_idx, n_threads, &begin, &end);
-    for (uint64_t i = 16 * begin; i < 16 * end; i += 16) {
+    uint64_t begin, end, unit = a->blocks ? ACT_BLOCK : 16;
+    thread_range(a->n / unit, thread_idx, n_threads, &begin, &end);
+    for (uint64_t i = unit * begin; i < unit * end; i += 16) {
         f32x16 gate = f32x16_silu(f32x16_load(a->gate + i));
         f32x16_store(a->out + i, f32x16_mul(gate, f32x16_load(a->up + i)));
+        if (a->blocks && i % ACT_BLOCK != 0)
+            activation_quantise_block(a->out + i - 16, &a->blocks[i / ACT_BLOCK]);
     }
 }
 
@@ -41,6 +47,7 @@ static void add_shared_rows(void *arg, uint32_t thread_idx, uint32_t n_threads) 
 
 static inline void swiglu_simd(struct kernel_ctx *k, const struct swiglu_args *a) {
     struct swiglu_args args = *a;
+    assert(!a->blocks || a->n % ACT_BLOCK == 0);
     parallel_run(k, swiglu_range, &args, 2 * a->n);
 }
 

@@ -65,9 +65,8 @@ static inline void mix_finish(const struct gdn_mix_args *a, const struct gdn_row
                 _mm_prefetch((const char *)(next + i), _MM_HINT_T0);
         }
         gate_head(gate, at, b->o + (size_t)t * gate->d);
-        for (uint32_t i = 0; i < gate->d; i += ACT_BLOCK)
-            activation_quantise_block(gate->out + at * gate->d + i,
-                                      &a->blocks[(at * gate->d + i) / ACT_BLOCK]);
+        activation_quantise_run(gate->out + at * gate->d, a->blocks + at * (gate->d / ACT_BLOCK),
+                                gate->d);
     }
 }
 

@@ -64,13 +64,19 @@ static inline void activation_quantise_block(const float x[ACT_BLOCK], struct ac
     block->scaled_sum = scale * (float)(first + second);
 }
 
+/* A run of n elements, a multiple of ACT_BLOCK: what an operation calls on the row or head that it
+ * has just made, while it is in the first cache. */
+static inline void activation_quantise_run(const float *x, struct act_block *blocks, uint64_t n) {
+    for (uint64_t i = 0; i < n; i += ACT_BLOCK)
+        activation_quantise_block(x + i, &blocks[i / ACT_BLOCK]);
+}
+
 /* The share of one thread. Rows follow each other, so blocks are counted over all of them. */
 static inline void activation_quantise_share(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     const struct activation *a = arg;
     uint64_t begin, end;
     thread_range((uint64_t)a->n_tokens * (a->d / ACT_BLOCK), thread_idx, n_threads, &begin, &end);
-    for (uint64_t b = begin; b < end; b++)
-        activation_quantise_block(a->x + b * ACT_BLOCK, &a->blocks[b]);
+    activation_quantise_run(a->x + begin * ACT_BLOCK, a->blocks + begin, (end - begin) * ACT_BLOCK);
 }
 
 static inline void activation_quantise_simd(struct kernel_ctx *k, const struct activation *a) {

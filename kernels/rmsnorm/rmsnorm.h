@@ -8,6 +8,7 @@
 #define SHOAL_KERNELS_RMSNORM_RMSNORM_H
 
 #include "kernels/device/context.h"
+#include "kernels/quant/activation.h"
 
 struct rmsnorm_args {
     float *out;           /* [n_tokens, d], may be x */
@@ -15,6 +16,7 @@ struct rmsnorm_args {
     const float *w;       /* [d] */
     uint32_t n_tokens, d; /* d a multiple of 16 */
     float eps;
+    struct act_block *blocks; /* [n_tokens, d / 32] of out (activation.h), or NULL */
 };
 typedef void rmsnorm_fn(struct kernel_ctx *k, const struct rmsnorm_args *a);
 rmsnorm_fn rmsnorm_ref, rmsnorm_avx2, rmsnorm_avx512;

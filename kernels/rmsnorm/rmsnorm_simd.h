@@ -6,7 +6,10 @@
 
 #include "kernels/device/parallel.h"
 #include "kernels/device/simd.h"
+#include "kernels/quant/activation_simd.h"
 #include "kernels/rmsnorm/rmsnorm.h"
+
+#include <assert.h>
 
 /* 1 / sqrt(mean(x^2) + eps) of d elements. */
 static inline float rms_scale(const float *x, uint32_t d, float eps) {
@@ -30,10 +33,13 @@ static void rmsnorm_rows(void *arg, uint32_t thread_idx, uint32_t n_threads) {
             f32x16 unit = f32x16_mul(f32x16_load(x + i), scale);
             f32x16_store(out + i, f32x16_mul(unit, f32x16_load(a->w + i)));
         }
+        if (a->blocks)
+            activation_quantise_run(out, a->blocks + t * (a->d / ACT_BLOCK), a->d);
     }
 }
 
 static inline void rmsnorm_simd(struct kernel_ctx *k, const struct rmsnorm_args *a) {
+    assert(!a->blocks || a->d % ACT_BLOCK == 0);
     struct rmsnorm_args args = *a;
     parallel_run(k, rmsnorm_rows, &args, (uint64_t)a->n_tokens * a->d);
 }

@@ -82,11 +82,69 @@ static void odd_blocks_give_the_defined_scale(void **state) {
     arena_free(&arena);
 }
 
+static void assert_quantised(const struct kernels *kernels, struct kernel_ctx *k, const float *x,
+                             const struct act_block *blocks, uint32_t n_tokens, uint32_t d) {
+    struct act_block want[64];
+    memset(want, 0, sizeof want);
+    assert_true(n_tokens * d / ACT_BLOCK <= 64);
+    struct activation apart = {.x = x, .blocks = want, .n_tokens = n_tokens, .d = d};
+    kernels->activation_quantise(k, &apart);
+    assert_memory_equal(blocks, want, n_tokens * d / ACT_BLOCK * sizeof *want);
+}
+
+/* Norm, SwiGLU and attention, each asked for the blocks of what it makes. */
+static void operations_quantise_their_output_as_apart(void **state) {
+    (void)state;
+    enum { N = 3, HEADS = 2, D = 64, ALL = N * HEADS * D };
+    struct arena arena = {0};
+    struct variants v;
+    variants_init(&v);
+    struct kernel_ctx k = kernel_ctx_open(2);
+    float *x = random_floats(&arena, ALL, 1, 3), *y = random_floats(&arena, ALL, 2, 3);
+    float *out = floats(&arena, ALL);
+    const uint32_t page = 0;
+    struct kv_layer kv = {.pages = arena_alloc(&arena, 2 * KV_PAGE_TOKENS * D * sizeof(float)),
+                          .dtype = DTYPE_F32,
+                          .n_kv_heads = 1,
+                          .d_head = D};
+    struct kv_rows rows = {.pages = &page, .n_rows = N};
+    kv_append_ref(&k, &(struct kv_append_args){
+                          .kv = &kv, .key = x, .value = y, .rows = &rows, .n_rows_entries = 1});
+    for (size_t n = 1; n < v.n; n++) {
+        struct act_block blocks[ALL / ACT_BLOCK];
+        memset(blocks, 0, sizeof blocks);
+        v.table[n].rmsnorm(&k, &(struct rmsnorm_args){.out = out,
+                                                      .x = x,
+                                                      .w = y,
+                                                      .n_tokens = N,
+                                                      .d = HEADS * D,
+                                                      .eps = 1e-6f,
+                                                      .blocks = blocks});
+        assert_quantised(&v.table[n], &k, out, blocks, N, HEADS * D);
+        v.table[n].swiglu(
+            &k, &(struct swiglu_args){.out = out, .gate = x, .up = y, .n = ALL, .blocks = blocks});
+        assert_quantised(&v.table[n], &k, out, blocks, N, HEADS * D);
+        v.table[n].attention(&k, &(struct attention_args){.out = out,
+                                                          .q = x,
+                                                          .kv = &kv,
+                                                          .rows = &rows,
+                                                          .n_rows_entries = 1,
+                                                          .n_tokens = N,
+                                                          .n_heads = HEADS,
+                                                          .scale = 0.125f,
+                                                          .blocks = blocks});
+        assert_quantised(&v.table[n], &k, out, blocks, N, HEADS * D);
+    }
+    kernel_ctx_close(&k);
+    arena_free(&arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_rows_give_the_defined_blocks),
         cmocka_unit_test(halves_round_to_even),
         cmocka_unit_test(odd_blocks_give_the_defined_scale),
+        cmocka_unit_test(operations_quantise_their_output_as_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

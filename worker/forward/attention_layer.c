@@ -12,14 +12,13 @@ void forward_attention_layer(struct forward *f, const struct bound_layer *layer,
     uint32_t n = f->n_tokens, d_head = hp->d_head;
     uint32_t d_q = hp->n_heads * d_head, d_kv = hp->n_kv_heads * d_head;
     uint32_t packed = hp->attention_gate ? 2 : 1;
-    float *h = forward_floats(f, at->h), *mix = forward_floats(f, at->mix);
+    float *mix = forward_floats(f, at->mix);
     float *qg = forward_floats(f, at->qg);
     float *k = forward_floats(f, at->k), *v = forward_floats(f, at->v);
     float *q_rot = forward_floats(f, at->q_rot), *k_rot = forward_floats(f, at->k_rot);
     float *out = forward_floats(f, at->attn_out);
 
-    forward_norm(f, h, x, layer->attn_norm);
-    struct activation in = forward_activation(f, h, n, hp->d_model);
+    struct activation in = forward_normed(f, x, layer->attn_norm);
     const struct matmul_args products[] = {
         forward_product(&w->q, &in, qg, (uint64_t)packed * d_q),
         forward_product(&w->k, &in, k, d_kv),
@@ -52,6 +51,7 @@ void forward_attention_layer(struct forward *f, const struct bound_layer *layer,
         f->ctx,
         &(struct kv_append_args){
             .kv = &kv, .key = k_rot, .value = v, .rows = f->kv_rows, .n_rows_entries = f->n_seqs});
+    in = forward_blocks(f, at->blocks, out, d_q);
     f->kernels->attention(f->ctx,
                           &(struct attention_args){.out = out,
                                                    .q = q_rot,
@@ -63,8 +63,8 @@ void forward_attention_layer(struct forward *f, const struct bound_layer *layer,
                                                    .n_rows_entries = f->n_seqs,
                                                    .n_tokens = n,
                                                    .n_heads = hp->n_heads,
-                                                   .scale = 1.0f / sqrtf((float)d_head)});
-    in = forward_activation(f, out, n, d_q);
+                                                   .scale = 1.0f / sqrtf((float)d_head),
+                                                   .blocks = in.blocks});
     forward_linear(f, &w->output, &in, mix, hp->d_model);
     forward_add(f, x, mix, (uint64_t)n * hp->d_model);
 }

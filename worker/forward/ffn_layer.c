@@ -12,9 +12,10 @@ static void dense(struct forward *f, const struct bound_ffn *w, const struct act
     const struct matmul_args products[] = {forward_product(&w->gate, in, gate, hp->d_ff),
                                            forward_product(&w->up, in, up, hp->d_ff)};
     forward_products(f, products, 2);
-    f->kernels->swiglu(f->ctx,
-                       &(struct swiglu_args){.out = gate, .gate = gate, .up = up, .n = n_hidden});
-    struct activation hidden = forward_activation(f, gate, f->n_tokens, hp->d_ff);
+    struct activation hidden = forward_blocks(f, f->plan.blocks, gate, hp->d_ff);
+    f->kernels->swiglu(
+        f->ctx, &(struct swiglu_args){
+                    .out = gate, .gate = gate, .up = up, .n = n_hidden, .blocks = hidden.blocks});
     forward_linear(f, &w->down, &hidden, mix, hp->d_model);
     forward_add(f, x, mix, (uint64_t)f->n_tokens * hp->d_model);
 }
@@ -56,10 +57,13 @@ static struct activation shared_hidden(struct forward *f) {
     uint32_t d = f->hp->d_ff_shared;
     float *gate = forward_floats(f, f->plan.shared_gate),
           *up = forward_floats(f, f->plan.shared_up);
-    f->kernels->swiglu(
-        f->ctx,
-        &(struct swiglu_args){.out = gate, .gate = gate, .up = up, .n = (uint64_t)f->n_tokens * d});
-    return forward_activation_at(f, f->plan.shared_blocks, gate, f->n_tokens, d);
+    struct activation hidden = forward_blocks(f, f->plan.shared_blocks, gate, d);
+    f->kernels->swiglu(f->ctx, &(struct swiglu_args){.out = gate,
+                                                     .gate = gate,
+                                                     .up = up,
+                                                     .n = (uint64_t)f->n_tokens * d,
+                                                     .blocks = hidden.blocks});
+    return hidden;
 }
 
 static void choose_experts(struct forward *f, uint32_t *ids, float *weights) {
@@ -132,9 +136,7 @@ static void experts(struct forward *f, const struct bound_ffn *w, const struct a
 
 void forward_ffn_layer(struct forward *f, const struct bound_layer *layer, float *x) {
     const struct hparams *hp = f->hp;
-    float *h = forward_floats(f, f->plan.h);
-    forward_norm(f, h, x, layer->ffn_norm);
-    struct activation in = forward_activation(f, h, f->n_tokens, hp->d_model);
+    struct activation in = forward_normed(f, x, layer->ffn_norm);
     if (hp->n_experts == 0) {
         dense(f, &layer->ffn, &in, x);
         return;

@@ -10,19 +10,12 @@
 
 _Static_assert(sizeof(struct act_block) == ACTIVATION_BLOCK_BYTES, "the plan counts these");
 
-struct activation forward_activation_at(struct forward *f, uint64_t blocks, const float *x,
-                                        uint32_t n_tokens, uint32_t d) {
-    struct activation a = {.x = x,
-                           .blocks = (struct act_block *)(void *)(f->memory + blocks),
-                           .n_tokens = n_tokens,
-                           .d = d};
-    f->kernels->activation_quantise(f->ctx, &a);
-    return a;
-}
-
-struct activation forward_activation(struct forward *f, const float *x, uint32_t n_tokens,
-                                     uint32_t d) {
-    return forward_activation_at(f, f->plan.blocks, x, n_tokens, d);
+struct activation forward_blocks(const struct forward *f, uint64_t blocks, const float *x,
+                                 uint32_t d) {
+    return (struct activation){.x = x,
+                               .blocks = (struct act_block *)(void *)(f->memory + blocks),
+                               .n_tokens = f->n_tokens,
+                               .d = d};
 }
 
 struct matmul_args forward_product(const struct linear *linear, const struct activation *x,
@@ -46,13 +39,28 @@ void forward_add(struct forward *f, float *x, const float *y, uint64_t n) {
     f->kernels->add(f->ctx, &(struct add_args){.x = x, .y = y, .n = n});
 }
 
+static struct rmsnorm_args norm_args(const struct forward *f, float *out, const float *x,
+                                     const float *w) {
+    return (struct rmsnorm_args){.out = out,
+                                 .x = x,
+                                 .w = w,
+                                 .n_tokens = f->n_tokens,
+                                 .d = f->hp->d_model,
+                                 .eps = f->hp->norm_eps};
+}
+
 void forward_norm(struct forward *f, float *out, const float *x, const float *w) {
-    f->kernels->rmsnorm(f->ctx, &(struct rmsnorm_args){.out = out,
-                                                       .x = x,
-                                                       .w = w,
-                                                       .n_tokens = f->n_tokens,
-                                                       .d = f->hp->d_model,
-                                                       .eps = f->hp->norm_eps});
+    struct rmsnorm_args a = norm_args(f, out, x, w);
+    f->kernels->rmsnorm(f->ctx, &a);
+}
+
+struct activation forward_normed(struct forward *f, const float *x, const float *w) {
+    float *h = forward_floats(f, f->plan.h);
+    struct activation normed = forward_blocks(f, f->plan.blocks, h, f->hp->d_model);
+    struct rmsnorm_args a = norm_args(f, h, x, w);
+    a.blocks = normed.blocks;
+    f->kernels->rmsnorm(f->ctx, &a);
+    return normed;
 }
 
 /* Positions whose keys and values the rows of this step read, one row after the other. */
@@ -139,7 +147,8 @@ void forward_run_mtp(struct forward *f, const int32_t *next_ids) {
         memcpy(in + (size_t)t * 2 * d, h + (size_t)t * d, d * sizeof *in);
         memcpy(in + ((size_t)t * 2 + 1) * d, mix + (size_t)t * d, d * sizeof *in);
     }
-    struct activation both = forward_activation(f, in, n, 2 * d);
+    struct activation both = forward_blocks(f, f->plan.blocks, in, 2 * d);
+    f->kernels->activation_quantise(f->ctx, &both);
     forward_linear(f, &mtp->eh_proj, &both, x, d);
     f->layer_idx = f->hp->n_layers;
     run_layer(f, &mtp->layer, x);
@@ -159,7 +168,9 @@ float *forward_head(struct forward *f, const float *states, const uint32_t *rows
     float *in = forward_floats(f, f->plan.head_in), *logits = forward_floats(f, f->plan.logits);
     for (uint32_t i = 0; i < n; i++)
         memcpy(in + (size_t)i * d, states + (size_t)rows[i] * d, d * sizeof *in);
-    struct activation a = forward_activation_at(f, f->plan.head_blocks, in, n, d);
+    struct activation a = forward_blocks(f, f->plan.head_blocks, in, d);
+    a.n_tokens = n;
+    f->kernels->activation_quantise(f->ctx, &a);
     forward_linear(f, &f->head, &a, logits, f->hp->n_vocab);
     f->traffic.weight_bytes += f->head.w.d_out * f->head.w.row_bytes;
     return logits;

@@ -154,12 +154,10 @@ static inline float *forward_floats(const struct forward *f, uint64_t offset) {
     return (float *)(void *)(f->memory + offset);
 }
 
-/* Quantises x [n_tokens, d] for the products that follow; valid until the next call. */
-struct activation forward_activation(struct forward *f, const float *x, uint32_t n_tokens,
-                                     uint32_t d);
-/* The same into blocks of the plan of the caller's, for an input that outlives the next one. */
-struct activation forward_activation_at(struct forward *f, uint64_t blocks, const float *x,
-                                        uint32_t n_tokens, uint32_t d);
+/* x [n_tokens, d] as products read it, with blocks at an offset of the plan, which the operation
+ * that makes x fills. */
+struct activation forward_blocks(const struct forward *f, uint64_t blocks, const float *x,
+                                 uint32_t d);
 /* y = W x, to be given to forward_products with others of the same moment. */
 struct matmul_args forward_product(const struct linear *linear, const struct activation *x,
                                    float *y, uint64_t y_stride);
@@ -169,6 +167,9 @@ void forward_linear(struct forward *f, const struct linear *linear, const struct
                     float *y, uint64_t y_stride);
 /* out = norm(x) of all rows of the step, [n_tokens, d_model]; out may be x. */
 void forward_norm(struct forward *f, float *out, const float *x, const float *w);
+/* norm(x) in the plan's `h`, quantised into its `blocks`: what the first products of a half layer
+ * read. */
+struct activation forward_normed(struct forward *f, const float *x, const float *w);
 void forward_add(struct forward *f, float *x, const float *y, uint64_t n);
 
 /* x[n_tokens, d_model] += mixer(norm(x)), += ffn(norm(x)) */

@@ -83,10 +83,7 @@ static struct activation mix_heads(struct forward *f, const struct bound_gdn *w)
     float *conv = forward_floats(f, at->conv), *ba = forward_floats(f, at->ba);
     float *out = forward_floats(f, at->gdn_out);
     uint32_t group = w->fused_ba ? hp->n_v_heads / hp->n_k_heads : hp->n_v_heads;
-    struct activation mixed = {.x = out,
-                               .blocks = (struct act_block *)(void *)(f->memory + at->blocks),
-                               .n_tokens = f->n_tokens,
-                               .d = hp->n_v_heads * hp->d_v};
+    struct activation mixed = forward_blocks(f, at->blocks, out, hp->n_v_heads * hp->d_v);
     struct gdn_mix_args a = {
         .conv = {.out = conv,
                  .u = forward_floats(f, at->qkv),
@@ -126,10 +123,9 @@ static struct activation mix_heads(struct forward *f, const struct bound_gdn *w)
 void forward_gdn_layer(struct forward *f, const struct bound_layer *layer, float *x) {
     const struct hparams *hp = f->hp;
     const struct bound_gdn *w = &layer->gdn;
-    float *h = forward_floats(f, f->plan.h), *mix = forward_floats(f, f->plan.mix);
+    float *mix = forward_floats(f, f->plan.mix);
     bind_rows(f, w);
-    forward_norm(f, h, x, layer->attn_norm);
-    struct activation in = forward_activation(f, h, f->n_tokens, hp->d_model);
+    struct activation in = forward_normed(f, x, layer->attn_norm);
     project(f, w, &in);
     in = mix_heads(f, w);
     forward_linear(f, &w->out, &in, mix, hp->d_model);
