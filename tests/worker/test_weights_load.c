@@ -70,7 +70,8 @@ static void fill_linear(struct network *n, struct linear *linear, enum dtype dty
                                 .data = take(n, d_out * row_bytes)};
 }
 
-/* n_tensors 2: gate and up are halves of one tensor, else one is as usual. */
+/* With two halves the experts of both are rows of one tensor, as gate and up of merged files are.
+ */
 static void fill_experts(struct network *n, struct expert_matrices *experts[], uint32_t n_halves,
                          enum dtype dtype, uint32_t d_out) {
     enum { N_EXPERTS = 5, D_IN = 512 };

@@ -91,7 +91,7 @@ static void add_stack(struct loader *l, struct stack stack, const struct matrix 
         l->stacks[l->n_stacks] = stack;
     l->n_stacks++;
     l->n_pieces += stack.n_pieces;
-    l->size.file_bytes += stack.n_matrices * first->d_out * first->row_bytes;
+    l->size.file_bytes += first->d_out * first->row_bytes * stack.n_matrices;
     l->size.memory_bytes += stack.n_matrices * stack.matrix_bytes;
 }
 
