@@ -16,11 +16,10 @@
 
 #define LIST_MAX 64u
 
-/* What the options say; an empty list leaves the choice to the operation. */
+/* What is measured: the operations chosen, and of each in turn its lists. */
 struct wanted {
     bool ops[KERNEL_N_OPS];
     bool types[DTYPE_N_COMPUTE];
-    uint32_t n_types;
     int64_t shapes[LIST_MAX][2], tokens[LIST_MAX], depths[LIST_MAX];
     uint32_t n_shapes, n_tokens, n_depths;
 };
@@ -67,7 +66,7 @@ static const struct table_column columns[] = {
     {"error", "error", true},
 };
 
-/* The next of "a,b,c"; false at the end. ERR_INPUT is left to the caller: a word may be empty. */
+/* The next of "a,b,c", cut if it is longer than any word that means something; false at the end. */
 static bool next_word(const char **list, char word[32]) {
     if (!*list || !**list)
         return false;
@@ -101,7 +100,6 @@ static enum status read_ops(const char *list, struct wanted *w, struct error *er
 static enum status read_types(const char *list, struct wanted *w, struct error *err) {
     char word[32];
     memset(w->types, 0, sizeof w->types);
-    w->n_types = 0;
     while (next_word(&list, word)) {
         bool all = strcmp(word, "all") == 0, quantised = strcmp(word, "quantised") == 0;
         enum dtype one = DTYPE_N;
@@ -111,9 +109,8 @@ static enum status read_types(const char *list, struct wanted *w, struct error *
                              "bf16, all, quantised",
                              word);
         for (enum dtype t = 0; t < DTYPE_N_COMPUTE; t++) {
-            bool chosen = all || t == one || (quantised && dtype_is_quantised(t));
-            w->n_types += chosen && !w->types[t];
-            w->types[t] |= chosen;
+            if (all || t == one || (quantised && dtype_is_quantised(t)))
+                w->types[t] = true;
         }
     }
     return OK;
@@ -149,13 +146,13 @@ static enum status read_counts(const char *name, const char *text, int64_t min, 
     return status;
 }
 
-/* What a user may say of a list, or else what the operation says. */
+/* What the user says of a list, or else what the operation says. */
 static const char *user_list(const struct bench *b, enum option_id id, const char *fallback) {
     bool set = options_is_set(b->cli->options, id);
     return set ? options_string(b->cli->options, id) : fallback;
 }
 
-/* The lists of one operation; true if it is measured at all. */
+/* The lists of one operation. */
 static enum status lists_of(const struct bench *b, enum kernel_op op, struct wanted *w,
                             struct error *err) {
     const struct kernel_op_info *info = kernel_op_info(op);
