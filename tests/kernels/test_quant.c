@@ -4,6 +4,8 @@
 #include "kernels/quant/unpack.h"
 
 #include "base/rng.h"
+#include "kernels/quant/digits_table.h"
+#include "kernels/quant/grids_table.h"
 #include "tensor/f16.h"
 
 #include <setjmp.h>
@@ -103,6 +105,45 @@ static void integers_stay_within_their_traits(void **state) {
     }
 }
 
+static void assert_magnitude(uint64_t word, int element, int magnitude) {
+    assert_int_equal(word >> 8 * element & 0xff, magnitude);
+}
+
+static void check_iq2_digits(const uint64_t *grid, const uint8_t *first, const uint8_t *second,
+                             uint32_t n) {
+    const int magnitudes[4] = {8, 25, 43, -1};
+    for (uint32_t i = 0; i < n; i++) {
+        for (int j = 0; j < 8; j++)
+            assert_magnitude(grid[i], j, magnitudes[(j < 4 ? first : second)[i] >> j % 4 * 2 & 3]);
+    }
+}
+
+static void check_iq3_digits(const uint32_t *grid, const uint8_t *low, const uint8_t *third,
+                             uint32_t n, const int magnitudes[8]) {
+    for (uint32_t i = 0; i < n; i++) {
+        for (int j = 0; j < 4; j++) {
+            int high = third[i % (n / 2)] >> (i < n / 2 ? 0 : 4) >> j & 1;
+            assert_magnitude(grid[i], j, magnitudes[(low[i] >> 2 * j & 3) | high << 2]);
+        }
+    }
+}
+
+/* Two forms of the same codebooks: one for loads, one for permutations. */
+static void packed_digits_are_those_of_the_codebooks(void **state) {
+    (void)state;
+    check_iq2_digits(iq2xxs_grid, iq2xxs_digits[0], iq2xxs_digits[1], 256);
+    check_iq2_digits(iq2xs_grid, iq2xs_digits[0], iq2xs_digits[1], 512);
+    check_iq2_digits(iq2s_grid, iq2s_digits[0], iq2s_digits[1], 1024);
+    check_iq3_digits(iq3xxs_grid, iq3xxs_low, iq3xxs_third, 256,
+                     (const int[8]){4, 12, 20, 28, 36, 44, 52, 62});
+    check_iq3_digits(iq3s_grid, iq3s_low, iq3s_third, 512,
+                     (const int[8]){1, 3, 5, 7, 9, 11, 13, 15});
+    for (uint32_t i = 0; i < 2048; i++) {
+        for (int j = 0; j < 8; j++)
+            assert_magnitude(iq1_grid[i], j, 8 * (iq1_digits[i] >> 2 * j & 3));
+    }
+}
+
 static void float_rows_of_any_alignment_are_exact(void **state) {
     (void)state;
     float in[3] = {1.5f, -0.0f, 0x1p-14f}, out[3];
@@ -128,6 +169,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_gives_the_reference_bits),
         cmocka_unit_test(integers_stay_within_their_traits),
+        cmocka_unit_test(packed_digits_are_those_of_the_codebooks),
         cmocka_unit_test(float_rows_of_any_alignment_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
