@@ -38,7 +38,7 @@ struct tile_sums {
 };
 
 static ALWAYS_INLINE void tile_sums(const struct tile_sums s, const struct weight_tile *tile,
-                                    const struct tile_kind kind, uint32_t block,
+                                    const struct tile_kind kind, size_t block,
                                     const struct act_block *const x[TILE_DOT_TOKENS],
                                     __m256i sums[TILE_DOT_TOKENS]) {
     const __m256i ones = _mm256_set1_epi16(1);
@@ -69,7 +69,7 @@ static ALWAYS_INLINE void tile_sums(const struct tile_sums s, const struct weigh
 /* One block of all tokens and one tile, rows 8 half .. 8 half + 7. */
 static ALWAYS_INLINE void tile_dot_block(const struct tile_dot *d,
                                          const struct act_block *const x[TILE_DOT_TOKENS],
-                                         const struct tile_kind kind, unsigned v, uint32_t b,
+                                         const struct tile_kind kind, unsigned v, size_t b,
                                          unsigned half, unsigned n_tokens) {
     const struct weight_tile *tile = &d->tiles[v];
     const __m256i low_half = _mm256_set1_epi32(0xffff);
@@ -85,7 +85,7 @@ static ALWAYS_INLINE void tile_dot_block(const struct tile_dot *d,
         s.weight = _mm256_andnot_si256(low_half, bias);
         tile_sums(s, tile, kind, b, x, i1);
     }
-    uint32_t sub0 = b * (32 / kind.sub), sub1 = sub0 + (kind.sub == 16);
+    size_t sub0 = b * (32 / kind.sub), sub1 = sub0 + (kind.sub == 16);
     __m256 scale0 = _mm256_load_ps(tile->scale[sub0] + 8 * half);
     __m256 minus_start = _mm256_mul_ps(scale0, _mm256_set1_ps(-SUM_START));
     for (unsigned t = 0; t < n_tokens; t++) {
@@ -115,7 +115,7 @@ static ALWAYS_INLINE void tile_dot_tokens(const struct tile_dot *d, const struct
     const struct act_block *x[TILE_DOT_TOKENS];
     for (unsigned t = 0; t < n_tokens; t++)
         x[t] = d->x[t] + d->first_block;
-    for (uint32_t b = 0; b < d->n_blocks; b++) {
+    for (size_t b = 0; b < d->n_blocks; b++) {
         for (unsigned i = 0; i < 2 * n_tiles; i++)
             tile_dot_block(d, x, kind, i / 2, b, i % 2, n_tokens);
     }

@@ -19,12 +19,15 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Rows around the panel of 16, tokens around the groups of 1, 4 and 8 and the pass of 128, columns
- * around the tile of 256, splits with empty parts, with many runs, with a short end. */
+/* Rows around the panel of 16 and pairs of panels, tokens around the groups of 1 to 8 and the pass
+ * of 128, columns around the tile of 256, splits with empty parts, with many runs, with a short
+ * end. */
 static const struct matmul_case shapes[] = {
     {.d_out = 1, .d_in = 256, .n_tokens = 1, .split = SPLIT_WHOLE},
     {.d_out = 15, .d_in = 256, .n_tokens = 2, .split = SPLIT_WHOLE},
     {.d_out = 17, .d_in = 768, .n_tokens = 7, .split = SPLIT_WHOLE},
+    {.d_out = 16, .d_in = 512, .n_tokens = 6, .split = SPLIT_WHOLE},
+    {.d_out = 48, .d_in = 256, .n_tokens = 15, .split = SPLIT_WHOLE},
     {.d_out = 100, .d_in = 1024, .n_tokens = 3, .split = SPLIT_RUNS},
     {.d_out = 33, .d_in = 2560, .n_tokens = 64, .split = SPLIT_RUNS},
     {.d_out = 19, .d_in = 4096, .n_tokens = 131, .split = SPLIT_DELTA},
