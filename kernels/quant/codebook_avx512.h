@@ -5,7 +5,7 @@
  * Four bytes of each of 16 rows fill a register; below, byte j of a row is its slot j. A reader
  *
  *   1. looks up 64 slots at once: the codebook lies in tables of bytes, each the digits of four
- *      columns (digits_table.h), and one permutation of two registers is 128 entries of a table;
+ *      columns (digits_table.h), and permutations of bytes reach 64 or 128 entries at a time;
  *   2. for each slot j spreads the digits of its byte to the row's four bytes, one per column;
  *   3. brings the sign of each column to its byte, for all slots at once, by transposing bits;
  *   4. looks up digits and sign, which are a number below 64 by then, in a table of values.
@@ -29,9 +29,28 @@ static inline __m512i lookup_256(const uint8_t *table, __m512i index) {
                                   lookup_128(table + 128, index));
 }
 
+static inline __m512i lookup_merge(__m512i out, __mmask64 here, __m512i index,
+                                   const uint8_t *table) {
+    return _mm512_mask_permutexvar_epi8(out, here, index, _mm512_load_si512(table));
+}
+
+/* The same by permutations of one register, each merged into the last: three instructions less once
+ * the masks are made, which pays where an index is looked up in several tables (IQ2_S, one token:
+ * 7.0 -> 8.2 GB/s; IQ3_XXS loses two in a hundred). */
+static inline __m512i lookup_256_merged(const uint8_t *table, __m512i index) {
+    __mmask64 bit_7 = _mm512_movepi8_mask(index);
+    __mmask64 bit_6 = _mm512_movepi8_mask(_mm512_add_epi8(index, index));
+    __m512i out = _mm512_permutexvar_epi8(index, _mm512_load_si512(table));
+    out = lookup_merge(out, _kor_mask64(bit_6, bit_7), index, table + 64);
+    out = lookup_merge(out, bit_7, index, table + 128);
+    out = lookup_merge(out, _kand_mask64(bit_6, bit_7), index, table + 192);
+    return out;
+}
+
 /* bit_8: the ninth bits of the indices. */
 static inline __m512i lookup_512(const uint8_t *table, __m512i index, __mmask64 bit_8) {
-    return _mm512_mask_blend_epi8(bit_8, lookup_256(table, index), lookup_256(table + 256, index));
+    return _mm512_mask_blend_epi8(bit_8, lookup_256_merged(table, index),
+                                  lookup_256_merged(table + 256, index));
 }
 
 /* Bit by bit: a where the mask is set, b elsewhere. */

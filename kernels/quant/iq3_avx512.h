@@ -83,7 +83,7 @@ static ALWAYS_INLINE void iq3_s_columns(const uint8_t *words, unsigned unit, col
                                        _mm512_set1_epi8((int8_t)(unit % 4 * 8 + odd)));
         __mmask64 bit_8 = _mm512_bitshuffle_epi64_mask(ninth, bits);
         __m512i signs = columns_low(slots, odd ? COLUMNS_4_7 : COLUMNS_0_3);
-        __m512i third = choose_nibble(lookup_256(iq3s_third, index), bit_8);
+        __m512i third = choose_nibble(lookup_256_merged(iq3s_third, index), bit_8);
         __m512i number[4];
         iq3_numbers(lookup_512(iq3s_low, index, bit_8), third, signs, number);
         UNROLL for (unsigned j = 0; j < 4; j++)
