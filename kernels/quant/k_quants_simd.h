@@ -35,11 +35,9 @@ static ALWAYS_INLINE void q2_k_panel_scales(const uint8_t *words, float (*scale)
 /* 128 columns: bits 2j and 2j + 1 of byte l are column 32j + l. */
 static ALWAYS_INLINE void q2_k_columns(const uint8_t *words, unsigned unit, column_put *put,
                                        void *to) {
-    const i32x16 two_bits = i32x16_set1(0x03030303);
     UNROLL for (unsigned c = 0; c < 8; c++) {
         i32x16 v = rows_word(words, WORD_OF(block_q2_k, qs) + 8 * unit + c);
-        UNROLL for (unsigned j = 0; j < 4; j++)
-            put(to, 8 * j + c, rows_and(rows_shr(v, 2 * j), two_bits));
+        UNROLL for (unsigned j = 0; j < 4; j++) put(to, 8 * j + c, rows_move_bits(v, 2 * j, 0, 2));
     }
 }
 
@@ -60,15 +58,12 @@ static ALWAYS_INLINE void q3_k_panel_scales(const uint8_t *words, const uint8_t 
 /* 128 columns: as in Q2_K, and bit 4 unit + j of byte l of hmask is the third bit. */
 static ALWAYS_INLINE void q3_k_columns(const uint8_t *words, unsigned unit, column_put *put,
                                        void *to) {
-    const i32x16 two_bits = i32x16_set1(0x03030303), third = i32x16_set1(0x04040404);
     UNROLL for (unsigned c = 0; c < 8; c++) {
         i32x16 v = rows_word(words, WORD_OF(block_q3_k, qs) + 8 * unit + c);
-        i32x16 high = rows_shr(rows_word(words, WORD_OF(block_q3_k, hmask) + c), 4 * unit);
-        high = rows_shl(high, 2); /* bits 2..5 of each byte, and others that the masks drop */
-        UNROLL for (unsigned j = 0; j < 4; j++) {
-            i32x16 low = rows_and(rows_shr(v, 2 * j), two_bits);
-            put(to, 8 * j + c, rows_or(low, rows_and(rows_shr(high, j), third)));
-        }
+        i32x16 high = rows_word(words, WORD_OF(block_q3_k, hmask) + c);
+        UNROLL for (unsigned j = 0; j < 4; j++)
+            put(to, 8 * j + c,
+                rows_or(rows_move_bits(v, 2 * j, 0, 2), rows_move_bits(high, 4 * unit + j, 2, 1)));
     }
 }
 
@@ -105,13 +100,13 @@ static ALWAYS_INLINE void q4_k_columns(const uint8_t *words, unsigned unit, colu
 /* As Q4_K; bits 2 unit and 2 unit + 1 of byte l of qh are the fifth bits of columns l, l + 32. */
 static ALWAYS_INLINE void q5_k_columns(const uint8_t *words, unsigned unit, column_put *put,
                                        void *to) {
-    const i32x16 nibbles = i32x16_set1(LOW_NIBBLES), fifth = i32x16_set1(0x10101010);
+    const i32x16 nibbles = i32x16_set1(LOW_NIBBLES);
     UNROLL for (unsigned c = 0; c < 8; c++) {
         i32x16 v = rows_word(words, WORD_OF(block_q5_k, qs) + 8 * unit + c);
-        i32x16 high = rows_shr(rows_word(words, WORD_OF(block_q5_k, qh) + c), 2 * unit);
-        put(to, c, rows_or(rows_and(v, nibbles), rows_and(rows_shl(high, 4), fifth)));
+        i32x16 high = rows_word(words, WORD_OF(block_q5_k, qh) + c);
+        put(to, c, rows_merge(v, nibbles, rows_move_bits(high, 2 * unit, 4, 1)));
         put(to, 8 + c,
-            rows_or(rows_and(rows_shr(v, 4), nibbles), rows_and(rows_shl(high, 3), fifth)));
+            rows_or(rows_move_bits(v, 4, 0, 4), rows_move_bits(high, 2 * unit + 1, 4, 1)));
     }
 }
 
@@ -136,11 +131,10 @@ static ALWAYS_INLINE void q6_k_columns(const uint8_t *words, unsigned unit, colu
         i32x16 high = rows_word(words, WORD_OF(block_q6_k, qh) + 8 * unit + c);
         i32x16 a = rows_word(words, WORD_OF(block_q6_k, ql) + 16 * unit + c);
         i32x16 b = rows_word(words, WORD_OF(block_q6_k, ql) + 16 * unit + 8 + c);
-        put(to, c, rows_or(rows_and(a, nibbles), rows_and(rows_shl(high, 4), two_bits)));
-        put(to, 8 + c, rows_or(rows_and(b, nibbles), rows_and(rows_shl(high, 2), two_bits)));
-        put(to, 16 + c, rows_or(rows_and(rows_shr(a, 4), nibbles), rows_and(high, two_bits)));
-        put(to, 24 + c,
-            rows_or(rows_and(rows_shr(b, 4), nibbles), rows_and(rows_shr(high, 2), two_bits)));
+        put(to, c, rows_merge(a, nibbles, rows_move_bits(high, 0, 4, 2)));
+        put(to, 8 + c, rows_merge(b, nibbles, rows_move_bits(high, 2, 4, 2)));
+        put(to, 16 + c, rows_merge(high, two_bits, rows_move_bits(a, 4, 0, 4)));
+        put(to, 24 + c, rows_or(rows_move_bits(b, 4, 0, 4), rows_move_bits(high, 6, 4, 2)));
     }
 }
 
