@@ -12,7 +12,6 @@
 #define SHOAL_KERNELS_EXPERTS_EXPERTS_SIMD_H
 
 #include <assert.h>
-#include <stdatomic.h>
 
 #include "kernels/device/parallel.h"
 #include "kernels/device/simd.h"
@@ -30,7 +29,7 @@ struct experts_job {
     matmul_panels_fn *panels; /* this machine's */
     struct expert_order order;
     struct activation hidden; /* [n_pairs, d_ff] in gate_out and hidden_blocks */
-    _Atomic uint64_t next;    /* piece of the running phase */
+    struct work_list pieces;  /* of the running phase */
 };
 
 /* The product of one expert for its pairs; rows of `y` are pairs. */
@@ -59,17 +58,6 @@ static inline void hidden_finish(const struct experts_job *job, uint32_t expert,
     }
 }
 
-/* The next consecutive pieces for a thread; false if none are left. Eight turns per thread even
- * out experts of different load; neighbouring pieces in one hand let its prefetches (rows_simd.h)
- * reach the panels it takes itself. */
-static inline bool take_pieces(struct experts_job *job, uint64_t n_pieces, uint32_t n_threads,
-                               uint64_t *begin, uint64_t *end) {
-    uint64_t n = n_pieces / (8 * (uint64_t)n_threads) + 1;
-    *begin = atomic_fetch_add(&job->next, n);
-    *end = *begin + n < n_pieces ? *begin + n : n_pieces;
-    return *begin < n_pieces;
-}
-
 /* 32 hidden values of the pairs of one expert: two panels each of gate and up. */
 static inline void hidden_piece(const struct experts_job *job, uint32_t expert, uint32_t first,
                                 struct panel_scratch *scratch) {
@@ -92,9 +80,8 @@ static inline void hidden_pieces(void *arg, uint32_t thread_idx, uint32_t n_thre
     const struct experts_args *a = job->a;
     struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
     uint32_t n_each = a->gate->d_out / HIDDEN_ROWS;
-    uint64_t n_pieces = (uint64_t)job->order.n_active * n_each;
     uint64_t begin, end;
-    while (take_pieces(job, n_pieces, n_threads, &begin, &end)) {
+    while (work_take(&job->pieces, n_threads, 1, &begin, &end)) {
         for (uint64_t i = begin; i < end; i++)
             hidden_piece(job, job->order.active[i / n_each], (uint32_t)(i % n_each) * HIDDEN_ROWS,
                          scratch);
@@ -143,9 +130,8 @@ static inline void down_pieces(void *arg, uint32_t thread_idx, uint32_t n_thread
     struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
     uint32_t n_each = piece_count(a->down->d_out);
     uint64_t n_beside = a->beside ? piece_count(a->beside->w->d_out) : 0;
-    uint64_t n_pieces = n_beside + (uint64_t)job->order.n_active * n_each;
     uint64_t begin, end;
-    while (take_pieces(job, n_pieces, n_threads, &begin, &end)) {
+    while (work_take(&job->pieces, n_threads, 1, &begin, &end)) {
         for (uint64_t i = begin; i < end; i++) {
             if (i < n_beside)
                 beside_piece(job, (uint32_t)i, scratch);
@@ -170,8 +156,11 @@ static inline void experts_simd(struct kernel_ctx *k, const struct experts_args 
                                      .blocks = a->hidden_blocks,
                                      .n_tokens = job.order.n_pairs,
                                      .d = a->gate->d_out};
+    job.pieces.n = (uint64_t)job.order.n_active * (a->gate->d_out / HIDDEN_ROWS);
     thread_pool_run(k->pool, hidden_pieces, &job);
-    atomic_store(&job.next, 0);
+    job.pieces.n = (uint64_t)job.order.n_active * piece_count(a->down->d_out) +
+                   (a->beside ? piece_count(a->beside->w->d_out) : 0);
+    atomic_store(&job.pieces.next, 0);
     thread_pool_run(k->pool, down_pieces, &job);
     parallel_run(k, combine_pieces, &job, (uint64_t)job.order.n_pairs * a->down->d_out);
 }

@@ -93,7 +93,8 @@ struct matmul_job {
     const struct matmul_args *products;
     uint32_t n;
     uint64_t cost_each[MATMUL_PRODUCTS_MAX]; /* of a panel */
-    uint64_t cost_all;
+    uint64_t cost_least;                     /* of a turn */
+    struct work_list costs;
 };
 
 /* What a panel takes, in any unit: a few tokens wait for its bytes, many for its products, of which
@@ -125,13 +126,15 @@ static void matmul_panels(const struct matmul_args *a, uint64_t first, uint64_t 
 }
 
 static void matmul_share(void *arg, uint32_t thread_idx, uint32_t n_threads) {
-    const struct matmul_job *job = arg;
-    uint64_t begin, end, first = 0;
-    thread_range(job->cost_all, thread_idx, n_threads, &begin, &end);
-    for (uint32_t i = 0; i < job->n; i++) {
-        matmul_panels(&job->products[i], first, job->cost_each[i], begin, end,
-                      kernel_scratch(job->k, thread_idx));
-        first += job->cost_each[i] * panel_count(job->products[i].w->d_out);
+    struct matmul_job *job = arg;
+    uint64_t begin, end;
+    while (work_take(&job->costs, n_threads, job->cost_least, &begin, &end)) {
+        uint64_t first = 0;
+        for (uint32_t i = 0; i < job->n; i++) {
+            matmul_panels(&job->products[i], first, job->cost_each[i], begin, end,
+                          kernel_scratch(job->k, thread_idx));
+            first += job->cost_each[i] * panel_count(job->products[i].w->d_out);
+        }
     }
 }
 
@@ -145,7 +148,9 @@ static void matmul_simd(struct kernel_ctx *k, const struct matmul_args *products
         assert(!dtype_is_quantised(a->w->dtype) ||
                (a->w->layout == MATRIX_PANELS && a->w->d_in % ACT_BLOCK == 0));
         job.cost_each[i] = panel_cost(a);
-        job.cost_all += job.cost_each[i] * panel_count(a->w->d_out);
+        job.costs.n += job.cost_each[i] * panel_count(a->w->d_out);
+        if (job.cost_least < PANELS_TOGETHER * job.cost_each[i])
+            job.cost_least = PANELS_TOGETHER * job.cost_each[i];
         n_elements += (uint64_t)a->w->d_out * a->w->d_in;
     }
     parallel_run(k, matmul_share, &job, n_elements);
