@@ -8,6 +8,8 @@
  * owner wakes only if somebody sleeps. The owner itself waits for `n_done` in the same manner. */
 #include "base/thread_pool.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -19,10 +21,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* About 50 microseconds of `pause` on current x86: longer than the gap between two operations of
- * a step, shorter than anything a person or a scheduler would notice. With more threads than
- * cores spinning only keeps the one that has work from running, so then it is 0. */
-#define SPIN_ROUNDS 2000
+/* How long a thread spins before it sleeps: longer than the gap between two operations of a step,
+ * shorter than anything a person or a scheduler would notice. Sleeping and being woken costs tens
+ * of microseconds, more where the cores are virtual. With more threads than cores spinning only
+ * keeps the one that has work from running, so then it is 0. */
+#define SPIN_NS 80000
 
 struct thread_pool {
     _Alignas(64) _Atomic uint32_t epoch;
@@ -50,6 +53,16 @@ static inline void cpu_relax(void) {
 #else
     atomic_signal_fence(memory_order_seq_cst);
 #endif
+}
+
+/* How many rounds of waiting SPIN_NS are: a pause takes 10 to 60 ns, after the processor. */
+static uint32_t spin_rounds_here(void) {
+    enum { ROUNDS = 1000 };
+    uint64_t begin = clock_ns();
+    for (int i = 0; i < ROUNDS; i++)
+        cpu_relax();
+    uint64_t ns = clock_ns() - begin;
+    return (uint32_t)((uint64_t)SPIN_NS * ROUNDS / (ns > ROUNDS ? ns : ROUNDS));
 }
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t seen) {
@@ -128,7 +141,7 @@ enum status thread_pool_open(struct thread_pool **out, const struct thread_pool_
     memset(pool, 0, sizeof *pool);
     pool->n_threads = n;
     pool->helpers = helpers;
-    pool->spin_rounds = n <= cpu_count() ? SPIN_ROUNDS : 0;
+    pool->spin_rounds = n > 1 && n <= cpu_count() ? spin_rounds_here() : 0;
     bool pin = options->pin && n <= cpu_count();
     for (uint32_t i = 1; i < n; i++) {
         struct helper *helper = &helpers[i];
