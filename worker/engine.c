@@ -200,7 +200,7 @@ static enum status open_parts(struct engine *e, struct error *err) {
     TRY(open_caches(e, err));
     TRY(open_sequences(e, err));
     e->activations_bytes = e->memory.activations_bytes;
-    TRY(mapping_take(&e->activations, e->activations_bytes, "activations", err));
+    TRY(mapping_take_huge(&e->activations, e->activations_bytes, "activations", err));
     e->forward.memory = e->activations;
     return load_weights(e, err);
 }
@@ -264,6 +264,7 @@ enum status engine_seq_open(struct engine *e, uint32_t *seq, struct error *err) 
     for (uint32_t i = 0; i < e->options.n_seqs; i++) {
         if (!e->seqs[i].open) {
             e->seqs[i].open = true;
+            state_cache_clear(&e->states, i);
             *seq = i;
             return OK;
         }
@@ -271,18 +272,24 @@ enum status engine_seq_open(struct engine *e, uint32_t *seq, struct error *err) 
     return error_set(err, ERR_LIMIT, "all %u sequences are in use", e->options.n_seqs);
 }
 
-void engine_seq_clear(struct engine *e, uint32_t seq) {
+/* The sequence's tokens are gone; its state still holds them. */
+static void drop_tokens(struct engine *e, uint32_t seq) {
     struct sequence *s = &e->seqs[seq];
     assert(seq < e->options.n_seqs && s->open);
     while (s->n_pages > 0)
         kv_cache_release(&e->kv, s->pages[--s->n_pages]);
-    if (s->n_tokens > 0)
-        state_cache_clear(&e->states, seq);
     s->n_tokens = 0;
 }
 
+void engine_seq_clear(struct engine *e, uint32_t seq) {
+    bool used = engine_seq_length(e, seq) > 0;
+    drop_tokens(e, seq);
+    if (used)
+        state_cache_clear(&e->states, seq);
+}
+
 void engine_seq_close(struct engine *e, uint32_t seq) {
-    engine_seq_clear(e, seq);
+    drop_tokens(e, seq);
     e->seqs[seq].open = false;
 }
 

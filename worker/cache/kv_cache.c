@@ -19,7 +19,7 @@ enum status kv_cache_init(struct kv_cache *kv, const struct kv_cache_options *op
     kv->free_stack = arena_array(arena, options->n_pages, sizeof *kv->free_stack);
     if (!kv->free_stack)
         return error_set(err, ERR_NOMEM, "kv cache: no memory for %u pages", options->n_pages);
-    TRY(mapping_take((void **)&kv->pages, bytes, "kv cache", err));
+    TRY(mapping_take_huge((void **)&kv->pages, bytes, "kv cache", err));
     kv->bytes = bytes;
     for (uint32_t i = 0; i < options->n_pages; i++)
         kv->free_stack[i] = options->n_pages - 1 - i;

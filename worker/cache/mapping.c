@@ -46,17 +46,3 @@ void mapping_give_back(void *memory, size_t bytes) {
     if (memory)
         munmap(memory, bytes);
 }
-
-void mapping_zero(void *memory, size_t bytes) {
-    /* Whole system pages are dropped and come back as zeros; the rest is written. */
-    const uintptr_t page = SMALL_PAGE;
-    uintptr_t begin = (uintptr_t)memory, end = begin + bytes;
-    uintptr_t inner_begin = (begin + page - 1) & ~(page - 1), inner_end = end & ~(page - 1);
-    if (inner_begin >= inner_end ||
-        madvise((void *)inner_begin, inner_end - inner_begin, MADV_DONTNEED) != 0) {
-        memset(memory, 0, bytes);
-        return;
-    }
-    memset(memory, 0, inner_begin - begin);
-    memset((void *)inner_end, 0, end - inner_end);
-}

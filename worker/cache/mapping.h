@@ -15,7 +15,4 @@ enum status mapping_take(void **out, size_t bytes, const char *what, struct erro
 enum status mapping_take_huge(void **out, size_t bytes, const char *what, struct error *err);
 void mapping_give_back(void *memory, size_t bytes); /* NULL is fine */
 
-/* Makes the range zero again and returns its pages to the system. */
-void mapping_zero(void *memory, size_t bytes);
-
 #endif

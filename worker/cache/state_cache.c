@@ -6,6 +6,7 @@
 #include "worker/cache/mapping.h"
 
 #include <assert.h>
+#include <string.h>
 
 enum status state_cache_init(struct state_cache *cache, const struct state_cache_options *options,
                              struct error *err) {
@@ -13,8 +14,8 @@ enum status state_cache_init(struct state_cache *cache, const struct state_cache
     cache->layer_floats = 3 * (size_t)options->conv_dim + options->state_floats;
     cache->slot_bytes =
         align_up((uint64_t)options->n_layers * cache->layer_floats * sizeof(float), 64);
-    return mapping_take((void **)&cache->slots, cache->slot_bytes * options->n_slots,
-                        "recurrent states", err);
+    return mapping_take_huge((void **)&cache->slots, cache->slot_bytes * options->n_slots,
+                             "recurrent states", err);
 }
 
 void state_cache_free(struct state_cache *cache) {
@@ -24,7 +25,7 @@ void state_cache_free(struct state_cache *cache) {
 
 void state_cache_clear(struct state_cache *cache, uint32_t slot) {
     if (cache->slot_bytes)
-        mapping_zero(cache->slots + slot * cache->slot_bytes, cache->slot_bytes);
+        memset(cache->slots + slot * cache->slot_bytes, 0, cache->slot_bytes);
 }
 
 float *state_cache_conv(const struct state_cache *cache, uint32_t slot, uint32_t layer_idx) {

@@ -29,7 +29,9 @@ enum status state_cache_init(struct state_cache *cache, const struct state_cache
                              struct error *err);
 void state_cache_free(struct state_cache *cache); /* safe on a zeroed struct */
 
-/* The state of a sequence that has no tokens: zeros. */
+/* The state of a sequence that has no tokens: zeros. They are written, although new memory has
+ * them: a page that a step reads before it writes it is first mapped to the system's page of zeros
+ * and then, page by page, to one of its own, which took the first token of a sequence 60 ms. */
 void state_cache_clear(struct state_cache *cache, uint32_t slot);
 
 float *state_cache_conv(const struct state_cache *cache, uint32_t slot, uint32_t layer_idx);
