@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/size.h"
 #include "kernels/matmul/gemv_simd.h"
 #include "kernels/matmul/panel.h"
 
@@ -30,6 +31,9 @@ static void quantised_part(const struct matrix *w, const struct ksplit *split, u
                          .x = (const struct act_block *const *)scratch->x,
                          .bias = tile_bias(traits)};
     tile_dot_fn *dot = tile_dot_choose(traits);
+    const size_t tile_lines = (size_t)panel_format(w->dtype).n_words * TILE_COLUMNS /
+                              dtype_info(w->dtype)->block_elements;
+    const uint32_t ahead_lines = (uint32_t)div_up(tile_lines, TILE_COLUMNS / ACT_BLOCK);
     for (uint32_t i = 0; i < n_panels; i++) {
         d.sum[i] = scratch->parts[i][part];
         memset(d.sum[i], 0, n_tokens * sizeof *d.sum[i]);
@@ -41,7 +45,9 @@ static void quantised_part(const struct matrix *w, const struct ksplit *split, u
             for (uint32_t i = 0; i < n_panels; i++) {
                 const struct panel_place at = panel_place(w, panel + i, c);
                 tile_read(w->dtype, at.words, at.heads, end - c, &scratch->tiles[i]);
+                d.ahead[i] = at.words + tile_lines * 64 + WORDS_AHEAD;
             }
+            d.ahead_lines = ahead_lines;
             d.first_block = c / ACT_BLOCK;
             d.n_blocks = (end - c) / ACT_BLOCK;
             dot(d, n_tokens);

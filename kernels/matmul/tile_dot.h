@@ -36,6 +36,19 @@ struct tile_dot {
     float (*sum[PANELS_TOGETHER])[PANEL_ROWS]; /* of each tile [n_tokens] */
     uint32_t n_blocks;                         /* of 32 columns */
     int bias;                                  /* of the tile's bytes; 0 for types with minima */
+    const uint8_t *ahead[PANELS_TOGETHER];     /* packed words of tiles to come, of each panel */
+    uint32_t ahead_lines;                      /* of them, for each block; 0: none */
 };
+
+/* Asks for words of tiles to come while the tile is multiplied. Readers ask for them too, but all
+ * at once: a tile's lines are more than a core may have under way, and memory would rest during the
+ * product. Nothing is read through the addresses. */
+static ALWAYS_INLINE void tile_ahead(const struct tile_dot *d, uint32_t n_tiles, size_t block) {
+    for (uint32_t v = 0; v < n_tiles; v++) {
+        uintptr_t at = (uintptr_t)d->ahead[v] + block * d->ahead_lines * 64;
+        for (uint32_t i = 0; i < d->ahead_lines; i++)
+            _mm_prefetch((const char *)(at + 64 * (uintptr_t)i), _MM_HINT_T1);
+    }
+}
 
 #endif

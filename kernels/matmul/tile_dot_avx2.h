@@ -116,6 +116,7 @@ static ALWAYS_INLINE void tile_dot_tokens(const struct tile_dot *d, const struct
     for (unsigned t = 0; t < n_tokens; t++)
         x[t] = d->x[t] + d->first_block;
     for (size_t b = 0; b < d->n_blocks; b++) {
+        tile_ahead(d, n_tiles, b);
         for (unsigned i = 0; i < 2 * n_tiles; i++)
             tile_dot_block(d, x, kind, i / 2, b, i % 2, n_tokens);
     }

@@ -143,12 +143,17 @@ static ALWAYS_INLINE void tile_dot_tokens(const struct tile_dot *d, const struct
     size_t b = 0;
     if (n_tiles == 1 && n_tokens <= 4) {
         shape.n_blocks = n_tokens == 1 ? 4 : 2;
-        for (; b + shape.n_blocks <= d->n_blocks; b += shape.n_blocks)
+        for (; b + shape.n_blocks <= d->n_blocks; b += shape.n_blocks) {
+            for (unsigned i = 0; i < shape.n_blocks; i++)
+                tile_ahead(d, n_tiles, b + i);
             tile_dot_blocks(d, kind, shape, b, x, sum);
+        }
         shape.n_blocks = 1;
     }
-    for (; b < d->n_blocks; b++)
+    for (; b < d->n_blocks; b++) {
+        tile_ahead(d, n_tiles, b);
         tile_dot_blocks(d, kind, shape, b, x, sum);
+    }
     for (unsigned t = 0; t < n_tokens; t++) {
         for (unsigned v = 0; v < n_tiles; v++)
             _mm512_store_ps(d->sum[v][t], sum[v * n_tokens + t]);

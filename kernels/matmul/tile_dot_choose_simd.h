@@ -22,6 +22,7 @@ static ALWAYS_INLINE void tile_dot_all(struct tile_dot d, const struct tile_kind
                      : n_tokens < 2 * n_max ? (n_tokens + 1) / 2
                                             : n_max;
         tile_dot_group(&d, kind, n_tiles, n);
+        d.ahead_lines = 0; /* once is enough */
         d.x += n;
         for (uint32_t v = 0; v < n_tiles; v++)
             d.sum[v] += n;
