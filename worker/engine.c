@@ -23,6 +23,11 @@ struct sequence {
     uint32_t step_mark; /* the last step it stood in: finds duplicates */
 };
 
+/* A row of logits: token `token_idx` of `rows[rows_idx]` of the step. */
+struct output {
+    uint32_t rows_idx, token_idx;
+};
+
 struct engine {
     struct engine_options options; /* with the defaults filled in */
     struct arena arena;
@@ -39,7 +44,8 @@ struct engine {
     struct sequence *seqs;       /* [n_seqs] */
     struct forward_seq *in_step; /* [n_seqs] rows of the last step */
     uint32_t n_in_step, n_step_rows;
-    uint32_t *output_rows; /* [n_logit_rows] */
+    uint32_t *output_rows;  /* [n_logit_rows] of the step, to be turned into logits */
+    struct output *outputs; /* [n_logit_rows] whose they are */
     uint32_t step_counter;
 };
 
@@ -169,8 +175,9 @@ static enum status open_sequences(struct engine *e, struct error *err) {
     e->seqs = arena_array(&e->arena, n, sizeof *e->seqs);
     e->in_step = arena_array(&e->arena, n, sizeof *e->in_step);
     e->output_rows = arena_array(&e->arena, e->options.n_logit_rows, sizeof *e->output_rows);
+    e->outputs = arena_array(&e->arena, e->options.n_logit_rows, sizeof *e->outputs);
     uint32_t *pages = arena_array(&e->arena, n * pages_each, sizeof *pages);
-    if (!e->seqs || !e->in_step || !e->output_rows || !pages)
+    if (!e->seqs || !e->in_step || !e->output_rows || !e->outputs || !pages)
         return error_set(err, ERR_NOMEM, "no memory for %u sequences", n);
     for (uint32_t i = 0; i < n; i++)
         e->seqs[i].pages = pages + i * pages_each;
@@ -366,37 +373,56 @@ static bool all_finite(const float *x, size_t n) {
     return bad == 0;
 }
 
-/* Logits of the wanted rows, a few at a time, to the sink. */
-static enum status hand_out(struct engine *e, const struct step *step, const float *states,
-                            struct error *err) {
-    uint32_t d = e->options.hp->d_model, n_vocab = e->options.hp->n_vocab;
+/* The states that logits are made of, and at least the last of each sequence, are numbers. */
+static enum status check_states(const struct engine *e, const struct step *step,
+                                const float *states, struct error *err) {
+    uint32_t d = e->options.hp->d_model;
     for (uint32_t i = 0; i < step->n_rows; i++) {
         const struct step_rows *rows = &step->rows[i];
-        uint32_t row_begin = e->in_step[i].row_begin;
-        uint32_t n_checked = rows->n_outputs > 0 ? rows->n_outputs : 1;
-        const float *checked = states + (size_t)(row_begin + rows->n_tokens - n_checked) * d;
-        if (!all_finite(checked, (size_t)n_checked * d))
+        uint32_t n = rows->n_outputs > 0 ? rows->n_outputs : 1;
+        uint32_t first = e->in_step[i].row_begin + rows->n_tokens - n;
+        if (!all_finite(states + (size_t)first * d, (size_t)n * d))
             return error_set(err, ERR_DEVICE,
                              "sequence %u, positions up to %u: the network gave NaN or infinity",
                              rows->seq, e->in_step[i].pos_begin + rows->n_tokens - 1);
-        for (uint32_t t = rows->n_tokens - rows->n_outputs; t < rows->n_tokens;) {
-            uint32_t n = rows->n_tokens - t;
-            if (n > e->options.n_logit_rows)
-                n = e->options.n_logit_rows;
-            for (uint32_t r = 0; r < n; r++)
-                e->output_rows[r] = row_begin + t + r;
-            float *logits = forward_head(&e->forward, states, e->output_rows, n);
-            for (uint32_t r = 0; r < n; r++) {
-                float *row = logits + (size_t)r * n_vocab;
-                for (uint32_t id = 0; e->options.unused_ids && id < n_vocab; id++) {
-                    if (e->options.unused_ids[id])
-                        row[id] = -INFINITY;
-                }
-                step->sink(step->user, i, t + r, row);
+    }
+    return OK;
+}
+
+/* The head over the first n rows of `outputs`, and their logits to the sink. */
+static void hand_out_rows(struct engine *e, const struct step *step, const float *states,
+                          uint32_t n) {
+    uint32_t n_vocab = e->options.hp->n_vocab;
+    float *logits = forward_head(&e->forward, states, e->output_rows, n);
+    for (uint32_t r = 0; r < n; r++) {
+        float *row = logits + (size_t)r * n_vocab;
+        for (uint32_t id = 0; e->options.unused_ids && id < n_vocab; id++) {
+            if (e->options.unused_ids[id])
+                row[id] = -INFINITY;
+        }
+        step->sink(step->user, e->outputs[r].rows_idx, e->outputs[r].token_idx, row);
+    }
+}
+
+/* Logits of the wanted rows to the sink, a few at a time and those of several sequences together:
+ * the head is the largest matrix of a step and is read once for all of them. */
+static enum status hand_out(struct engine *e, const struct step *step, const float *states,
+                            struct error *err) {
+    uint32_t n = 0;
+    TRY(check_states(e, step, states, err));
+    for (uint32_t i = 0; i < step->n_rows; i++) {
+        const struct step_rows *rows = &step->rows[i];
+        for (uint32_t t = rows->n_tokens - rows->n_outputs; t < rows->n_tokens; t++) {
+            e->output_rows[n] = e->in_step[i].row_begin + t;
+            e->outputs[n++] = (struct output){.rows_idx = i, .token_idx = t};
+            if (n == e->options.n_logit_rows) {
+                hand_out_rows(e, step, states, n);
+                n = 0;
             }
-            t += n;
         }
     }
+    if (n > 0)
+        hand_out_rows(e, step, states, n);
     return OK;
 }
 
