@@ -7,7 +7,7 @@
  *
  *   ref      the definition: plain loops, double sums, dequantised weights times unquantised
  *            activations. Slow on purpose.
- *   avx2, avx512
+ *   avx2, avx512 (with VNNI, VBMI, BITALG and GFNI)
  *            weights in their quantised form times activations quantised per 32. Both compute
  *            the same sums in the same order: their results are equal bit for bit.
  *
