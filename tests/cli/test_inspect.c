@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "support_options.h"
 #include "tensor/dtype.h"
+#include "tests/support/json_member.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -62,50 +63,44 @@ static struct json_object *json_of(const char *line) {
     return root;
 }
 
-static struct json_object *member(struct json_object *object, const char *key) {
-    struct json_object *value = NULL;
-    if (!json_object_object_get_ex(object, key, &value))
-        fail_msg("no member '%s'", key);
-    return value;
-}
-
 static int64_t number(struct json_object *object, const char *key) {
-    return json_object_get_int64(member(object, key));
+    return json_object_get_int64(json_member(object, key));
 }
 
 static void json_describes_the_demonstration_file(void **state) {
     (void)state;
     struct json_object *root = json_of("inspect --json -c 4096 -np 2 " DEMO);
-    assert_string_equal(json_object_get_string(member(root, "arch")), "qwen35moe");
-    assert_int_equal(json_object_get_string_len(member(root, "header_hash")), 16);
+    assert_string_equal(json_object_get_string(json_member(root, "arch")), "qwen35moe");
+    assert_int_equal(json_object_get_string_len(json_member(root, "header_hash")), 16);
     assert_int_equal(number(root, "n_params"), 21606552);
-    struct json_object *file = json_object_array_get_idx(member(root, "files"), 0);
-    assert_string_equal(json_object_get_string(member(file, "path")), DEMO);
+    struct json_object *file = json_object_array_get_idx(json_member(root, "files"), 0);
+    assert_string_equal(json_object_get_string(json_member(file, "path")), DEMO);
     assert_int_equal(number(file, "bytes"), 23143040);
-    struct json_object *hparams = member(root, "hparams");
+    struct json_object *hparams = json_member(root, "hparams");
     assert_int_equal(number(hparams, "n_layers"), 4);
     assert_int_equal(number(hparams, "top_k"), 4);
 
-    struct json_object *metadata = member(root, "metadata"), *tokens;
-    tokens = member(metadata, "tokenizer.ggml.tokens");
-    assert_string_equal(json_object_get_string(member(tokens, "type")), "string");
+    struct json_object *metadata = json_member(root, "metadata"), *tokens;
+    tokens = json_member(metadata, "tokenizer.ggml.tokens");
+    assert_string_equal(json_object_get_string(json_member(tokens, "type")), "string");
     assert_int_equal(number(tokens, "count"), 2048);
     assert_int_equal(
-        json_object_array_length(member(metadata, "qwen35moe.rope.dimension_sections")), 4);
+        json_object_array_length(json_member(metadata, "qwen35moe.rope.dimension_sections")), 4);
     assert_true(json_object_get_double(
-                    member(metadata, "qwen35moe.attention.layer_norm_rms_epsilon")) == 1e-6);
-    assert_false(json_object_get_boolean(member(metadata, "tokenizer.ggml.add_bos_token")));
+                    json_member(metadata, "qwen35moe.attention.layer_norm_rms_epsilon")) == 1e-6);
+    assert_false(json_object_get_boolean(json_member(metadata, "tokenizer.ggml.add_bos_token")));
 
-    struct json_object *tensors = member(root, "tensors");
+    struct json_object *tensors = json_member(root, "tensors");
     assert_int_equal(json_object_array_length(tensors), 96);
     struct json_object *qkv = json_object_array_get_idx(tensors, 5);
-    assert_string_equal(json_object_get_string(member(qkv, "name")), "blk.0.attn_qkv.weight");
-    assert_string_equal(json_object_get_string(member(qkv, "dtype")), "Q8_0");
-    assert_int_equal(json_object_get_int(json_object_array_get_idx(member(qkv, "shape"), 0)), 1024);
+    assert_string_equal(json_object_get_string(json_member(qkv, "name")), "blk.0.attn_qkv.weight");
+    assert_string_equal(json_object_get_string(json_member(qkv, "dtype")), "Q8_0");
+    assert_int_equal(json_object_get_int(json_object_array_get_idx(json_member(qkv, "shape"), 0)),
+                     1024);
     assert_int_equal(number(qkv, "bytes"), 278528);
     assert_int_equal(number(qkv, "offset"), 1188416);
 
-    struct json_object *needs = member(root, "needs");
+    struct json_object *needs = json_member(root, "needs");
     assert_int_equal(number(needs, "ctx_size"), 4096);
     assert_int_equal(number(needs, "n_seqs"), 2);
     assert_int_equal(number(needs, "kv_bytes"), 2 * 4096 * 2 * 2 * 256 * 2); /* 1 layer, F16 */
@@ -184,13 +179,13 @@ static int verify(const struct place *p, char **out) {
 static uint64_t offset_of(const struct place *p, const char *tensor, const char *dtype) {
     char line[256];
     snprintf(line, sizeof line, "inspect --json %s", p->path);
-    struct json_object *root = json_of(line), *tensors = member(root, "tensors");
+    struct json_object *root = json_of(line), *tensors = json_member(root, "tensors");
     uint64_t offset = 0;
     for (size_t i = 0; i < json_object_array_length(tensors); i++) {
         struct json_object *t = json_object_array_get_idx(tensors, i);
-        if (strcmp(json_object_get_string(member(t, "name")), tensor) != 0)
+        if (strcmp(json_object_get_string(json_member(t, "name")), tensor) != 0)
             continue;
-        assert_string_equal(json_object_get_string(member(t, "dtype")), dtype);
+        assert_string_equal(json_object_get_string(json_member(t, "dtype")), dtype);
         offset = (uint64_t)number(t, "offset");
     }
     json_object_put(root);
@@ -263,9 +258,9 @@ static void file_of_another_architecture_is_described(void **state) {
     struct json_object *root = NULL;
     assert_int_equal(run.code, CLI_MODEL);
     assert_int_equal(json_parse(span_make(run.out, run.out_len), &root, NULL), OK);
-    assert_string_equal(json_object_get_string(member(root, "arch")), "llama3333");
-    assert_null(member(root, "hparams"));
-    assert_true(json_object_array_length(member(root, "tensors")) > 50);
+    assert_string_equal(json_object_get_string(json_member(root, "arch")), "llama3333");
+    assert_null(json_member(root, "hparams"));
+    assert_true(json_object_array_length(json_member(root, "tensors")) > 50);
     json_object_put(root);
     free(run.out);
     assert_int_equal(verify(&p, NULL), CLI_MODEL);

@@ -2,8 +2,7 @@
 /* `shoal bench kernel`: which rows come, their arithmetic, and that what was measured was computed
  * right; never how fast anything was. */
 #include "tests/integration/support_process.h"
-
-#include "base/json.h"
+#include "tests/support/json_member.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,19 +13,8 @@
 
 #include <cmocka.h>
 
-static struct json_object *field(struct json_object *row, const char *key) {
-    struct json_object *value = NULL;
-    if (!json_object_object_get_ex(row, key, &value))
-        fail_msg("no '%s'", key);
-    return value;
-}
-
-static double number(struct json_object *row, const char *key) {
-    return json_object_get_double(field(row, key));
-}
-
 static const char *string(struct json_object *row, const char *key) {
-    return json_object_get_string(field(row, key)); /* NULL of null */
+    return json_object_get_string(json_member(row, key)); /* NULL of null */
 }
 
 /* Runs with the options given (a NULL ends them), 2 threads, JSON. */
@@ -47,27 +35,27 @@ static struct json_object *measure(const char *const *options) {
 
 /* What is reached follows from the row's own numbers. */
 static void check_ceiling(struct json_object *row) {
-    double seconds = number(row, "median_ns") * 1e-9;
+    double seconds = json_number(row, "median_ns") * 1e-9;
     const char *bound = string(row, "bound");
     double ceiling_s = 0;
     if (!bound) {
-        assert_null(field(row, "fraction"));
+        assert_null(json_member(row, "fraction"));
         return;
     }
     if (strcmp(bound, "memory") == 0)
-        ceiling_s = number(row, "bytes") / number(row, "read_bytes_per_s");
+        ceiling_s = json_number(row, "bytes") / json_number(row, "read_bytes_per_s");
     else if (strcmp(bound, "integers") == 0)
-        ceiling_s = number(row, "operations") / number(row, "peak_integers_per_s");
+        ceiling_s = json_number(row, "operations") / json_number(row, "peak_integers_per_s");
     else
-        ceiling_s = number(row, "operations") / number(row, "peak_floats_per_s");
-    double fraction = number(row, "fraction");
+        ceiling_s = json_number(row, "operations") / json_number(row, "peak_floats_per_s");
+    double fraction = json_number(row, "fraction");
     assert_true(fabs(fraction - ceiling_s / seconds) <= 1e-6 * fraction);
 }
 
 static void check_row(struct json_object *row) {
-    struct json_object *samples = field(row, "samples_ns");
+    struct json_object *samples = json_member(row, "samples_ns");
     size_t n = json_object_array_length(samples), n_below = 0, n_above = 0;
-    double median = number(row, "median_ns");
+    double median = json_number(row, "median_ns");
     assert_int_equal(n, 20);
     for (size_t i = 0; i < n; i++) {
         double ns = json_object_get_double(json_object_array_get_idx(samples, i));
@@ -75,8 +63,8 @@ static void check_row(struct json_object *row) {
         n_above += ns >= median - 1;
     }
     assert_true(n_below >= n / 2 && n_above >= n / 2);
-    assert_int_equal(number(row, "threads"), 2);
-    assert_true(median > 0 && number(row, "spread") >= 0);
+    assert_int_equal(json_number(row, "threads"), 2);
+    assert_true(median > 0 && json_number(row, "spread") >= 0);
     check_ceiling(row);
 }
 
@@ -95,15 +83,16 @@ static void products_have_a_row_for_every_combination(void **state) {
         assert_string_equal(string(row, "op"), i < 4 ? "matmul" : "experts");
         assert_string_equal(string(row, "type"), quantised ? "Q4_K" : "BF16");
         assert_string_equal(string(row, "shape"), "256x512");
-        assert_true(number(row, "n_tokens") == n_tokens);
+        assert_true(json_number(row, "n_tokens") == n_tokens);
         if (i < 4)
-            assert_true(number(row, "bytes") == 256 * row_bytes);
+            assert_true(json_number(row, "bytes") == 256 * row_bytes);
         else /* each token calls 8 of 256 experts of three matrices, tokens may share some */
-            assert_true(number(row, "bytes") > 8 * 3 * 256 * row_bytes * 0.9 &&
-                        number(row, "bytes") <= n_tokens * 8 * 3 * 256 * row_bytes);
-        assert_true(number(row, "operations") == n_tokens * 2 * 256 * 512 * (i < 4 ? 1 : 3 * 8));
+            assert_true(json_number(row, "bytes") > 8 * 3 * 256 * row_bytes * 0.9 &&
+                        json_number(row, "bytes") <= n_tokens * 8 * 3 * 256 * row_bytes);
+        assert_true(json_number(row, "operations") ==
+                    n_tokens * 2 * 256 * 512 * (i < 4 ? 1 : 3 * 8));
         if (strcmp(string(row, "kernels"), "ref") != 0) {
-            double error = number(row, "error");
+            double error = json_number(row, "error");
             assert_true(quantised ? error > 1e-5 && error < 2e-2 : error < 1e-5);
         }
     }
@@ -127,7 +116,7 @@ static void every_operation_runs_and_agrees_with_the_reference(void **state) {
         check_row(row);
         for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {
             if (strcmp(string(row, "op"), names[n]) == 0 && strcmp(string(row, "kernels"), "ref"))
-                assert_true(number(row, "error") < 1e-5);
+                assert_true(json_number(row, "error") < 1e-5);
         }
     }
     json_object_put(rows);

@@ -2,8 +2,7 @@
 /* `shoal bench model`: the rows that scripts read. What is checked is their shape and their
  * arithmetic, never how fast anything was. */
 #include "tests/integration/support_process.h"
-
-#include "base/json.h"
+#include "tests/support/json_member.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,30 +13,19 @@
 
 #include <cmocka.h>
 
-static struct json_object *field(struct json_object *row, const char *key) {
-    struct json_object *value = NULL;
-    if (!json_object_object_get_ex(row, key, &value))
-        fail_msg("no '%s'", key);
-    return value;
-}
-
-static double number(struct json_object *row, const char *key) {
-    return json_object_get_double(field(row, key));
-}
-
 static void check_row(struct json_object *row, const char *test, int n_prompt, int n_gen,
                       int n_depth, int n_seqs) {
-    assert_string_equal(json_object_get_string(field(row, "test")), test);
-    assert_int_equal(number(row, "n_prompt"), n_prompt);
-    assert_int_equal(number(row, "n_gen"), n_gen);
-    assert_int_equal(number(row, "n_depth"), n_depth);
-    assert_int_equal(number(row, "n_seqs"), n_seqs);
-    assert_int_equal(number(row, "threads"), 2);
-    assert_int_equal(number(row, "workers"), 1);
-    assert_string_equal(json_object_get_string(field(row, "kernels")), "ref");
-    struct json_object *samples = field(row, "samples_ts");
+    assert_string_equal(json_object_get_string(json_member(row, "test")), test);
+    assert_int_equal(json_number(row, "n_prompt"), n_prompt);
+    assert_int_equal(json_number(row, "n_gen"), n_gen);
+    assert_int_equal(json_number(row, "n_depth"), n_depth);
+    assert_int_equal(json_number(row, "n_seqs"), n_seqs);
+    assert_int_equal(json_number(row, "threads"), 2);
+    assert_int_equal(json_number(row, "workers"), 1);
+    assert_string_equal(json_object_get_string(json_member(row, "kernels")), "ref");
+    struct json_object *samples = json_member(row, "samples_ts");
     assert_int_equal(json_object_array_length(samples), 3);
-    double median = number(row, "median_ts");
+    double median = json_number(row, "median_ts");
     int n_below = 0, n_above = 0;
     for (size_t i = 0; i < 3; i++) {
         double ts = json_object_get_double(json_object_array_get_idx(samples, i));
@@ -47,9 +35,9 @@ static void check_row(struct json_object *row, const char *test, int n_prompt, i
     }
     assert_true(n_below >= 2 && n_above >= 2);
     /* One reading before each repetition and one at the end; the row has their middle. */
-    struct json_object *readings = field(row, "samples_read_bytes_per_s");
+    struct json_object *readings = json_member(row, "samples_read_bytes_per_s");
     assert_int_equal(json_object_array_length(readings), 4);
-    double read = number(row, "read_bytes_per_s");
+    double read = json_number(row, "read_bytes_per_s");
     n_below = n_above = 0;
     for (size_t i = 0; i < 4; i++) {
         double reading = json_object_get_double(json_object_array_get_idx(readings, i));
@@ -59,11 +47,11 @@ static void check_row(struct json_object *row, const char *test, int n_prompt, i
     }
     assert_true(n_below >= 2 && n_above >= 2);
     if (n_prompt > 0) {
-        assert_null(field(row, "read_fraction"));
+        assert_null(json_member(row, "read_fraction"));
         return;
     }
-    double expected = number(row, "bytes_per_token") * median / read;
-    assert_true(fabs(number(row, "read_fraction") - expected) <= 1e-3 * expected);
+    double expected = json_number(row, "bytes_per_token") * median / read;
+    assert_true(fabs(json_number(row, "read_fraction") - expected) <= 1e-3 * expected);
 }
 
 static void rows_are_what_scripts_expect(void **state) {
@@ -94,8 +82,8 @@ static void rows_are_what_scripts_expect(void **state) {
     }
     /* One token of one sequence reads every weight but those of unchosen experts and of the
      * embedding; two sequences share what both read. */
-    double one = number(json_object_array_get_idx(rows, 1), "bytes_per_token");
-    double two = number(json_object_array_get_idx(rows, 7), "bytes_per_token");
+    double one = json_number(json_object_array_get_idx(rows, 1), "bytes_per_token");
+    double two = json_number(json_object_array_get_idx(rows, 7), "bytes_per_token");
     assert_true(one > 1e6 && one < 18e6);
     assert_true(two < one && two > one / 2);
     json_object_put(rows);

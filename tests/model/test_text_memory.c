@@ -8,6 +8,7 @@
 #include "model/output_splitter.h"
 #include "support_files.h"
 #include "support_vocabulary.h"
+#include "tests/support/sanitizers.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -16,14 +17,6 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
 
 #ifdef SANITIZED
 

@@ -6,6 +6,7 @@
  * seen is left in memory that parent and child share, because a filtered process cannot even write.
  *
  * A sanitizer has its own allocator and makes calls of its own, so there is nothing to see then. */
+#include "tests/support/sanitizers.h"
 #include "tests/worker/support_demo.h"
 
 #include <setjmp.h>
@@ -16,14 +17,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
 
 #ifdef SANITIZED
 
