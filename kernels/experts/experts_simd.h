@@ -112,14 +112,7 @@ static inline void down_piece(const struct experts_job *job, uint32_t expert, ui
 
 static inline void beside_piece(const struct experts_job *job, uint32_t piece,
                                 struct panel_scratch *scratch) {
-    const struct matmul_args *product = job->a->beside;
-    const struct panel_args panels = {.y = product->y,
-                                      .y_stride = product->y_stride,
-                                      .x = product->x,
-                                      .w = *product->w,
-                                      .split = product->split,
-                                      .n_rows = product->x->n_tokens,
-                                      .rows_per_token = 1};
+    const struct panel_args panels = panels_of(job->a->beside);
     piece_run(job, &panels, piece, scratch);
 }
 

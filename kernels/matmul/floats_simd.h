@@ -143,10 +143,7 @@ static ALWAYS_INLINE void float_part_of(enum dtype dtype, const struct matrix *w
                                         float (*out)[PANEL_ROWS]) {
     struct float_block b;
     for (uint32_t t = 0, n; t < n_tokens; t += n) {
-        uint32_t n_left = n_tokens - t; /* the last two groups share what is left */
-        n = n_left <= FLOAT_TOKENS      ? n_left
-            : n_left < 2 * FLOAT_TOKENS ? (n_left + 1) / 2
-                                        : FLOAT_TOKENS;
+        n = token_group(n_tokens - t, FLOAT_TOKENS);
         for (uint32_t j = 0; j < n; j++)
             b.x[j] = x[t + j];
         const uint32_t n_rows = n == 1 ? FLOAT_ROWS_MAX : FLOAT_ROWS;

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One token times a panel: the weights go from memory to the sums without a tile between.
  *
- * A tile of four KiB, written and read at once, costs a single token more than its product: every
- * load of packed weights has the low address bits of some store of the last few dozen, and waits
- * for it. Here a unit's columns (columns.h) are multiplied where they are unpacked. The sums are
- * those of tile_dot, integer for integer and step for step. */
+ * Writing a tile and reading it again takes as long as a single token's product. Here a unit's
+ * columns (columns.h) are multiplied where they are unpacked. The sums are those of tile_dot,
+ * integer for integer and step for step. */
 #ifndef SHOAL_KERNELS_MATMUL_GEMV_SIMD_H
 #define SHOAL_KERNELS_MATMUL_GEMV_SIMD_H
 
@@ -12,22 +11,34 @@
 #include "kernels/matmul/tile_dot_choose_simd.h"
 #include "kernels/quant/tile_simd.h"
 
-/* Where the columns from `begin` on lie in a panel. */
+/* Where a block of a panel lies, and how far the next ones are. */
 struct panel_place {
     const uint8_t *words, *heads;
-    size_t panel_bytes; /* to the same place of the next panel */
+    size_t words_each, heads_each; /* bytes to the next block */
+    size_t panel_bytes;            /* to the same block of the next panel */
+    uint32_t block;                /* columns of a block */
 };
 
-static inline struct panel_place panel_place(const struct matrix *w, uint32_t panel,
-                                             uint32_t begin) {
+/* The panel's first block. */
+static inline struct panel_place panel_place(const struct matrix *w, uint32_t panel) {
     const struct panel_format f = panel_format(w->dtype);
     const uint64_t bytes = panel_bytes(w->dtype, w->d_in);
     const uint8_t *first = (const uint8_t *)w->data + panel * bytes;
-    size_t block = begin / dtype_info(w->dtype)->block_elements;
-    return (struct panel_place){.words = first + block * f.n_words * 64,
-                                .heads = first + panel_heads_offset(w->dtype, w->d_in) +
-                                         block * f.head_bytes * PANEL_ROWS,
-                                .panel_bytes = bytes};
+    return (struct panel_place){.words = first,
+                                .heads = first + panel_heads_offset(w->dtype, w->d_in),
+                                .words_each = (size_t)f.n_words * 64,
+                                .heads_each = (size_t)f.head_bytes * PANEL_ROWS,
+                                .panel_bytes = bytes,
+                                .block = dtype_info(w->dtype)->block_elements};
+}
+
+/* The block that begins with a column. */
+static ALWAYS_INLINE struct panel_place panel_at(const struct panel_place *first, uint32_t column) {
+    struct panel_place at = *first;
+    size_t n_blocks = column / at.block;
+    at.words += n_blocks * at.words_each;
+    at.heads += n_blocks * at.heads_each;
+    return at;
 }
 
 /* The integer sums of a unit. */
@@ -131,7 +142,6 @@ static ALWAYS_INLINE f32x16 gemv_run(enum dtype dtype, struct panel_place at, ui
                                      const struct act_block *x, f32x16 sum) {
     const struct quant_traits t = quant_traits(dtype);
     const struct block_units units = block_units(dtype);
-    const struct panel_format f = panel_format(dtype);
     alignas(64) float scale[QUANT_SUBS_MAX][16], min[QUANT_SUBS_MAX][16];
     for (uint32_t b = 0; b < n_blocks; b++) {
         /* The heads lie behind the panel's words: asking ahead along the words comes too late. */
@@ -146,99 +156,40 @@ static ALWAYS_INLINE f32x16 gemv_run(enum dtype dtype, struct panel_place at, ui
                 unit_finish(&s, r, t, scale + first, min + first, sum);
             x += units.n_runs;
         }
-        at.words += (size_t)f.n_words * 64;
-        at.heads += (size_t)f.head_bytes * PANEL_ROWS;
+        at.words += at.words_each;
+        at.heads += at.heads_each;
     }
     return sum;
 }
 
-/* One part of the sum: out[row] for the 16 rows of the panel. */
-static ALWAYS_INLINE void gemv_part_of(enum dtype dtype, const struct matrix *w,
-                                       const struct ksplit *split, uint32_t part, uint32_t panel,
-                                       const struct act_block *x, float out[PANEL_ROWS]) {
+struct gemv_args {
+    const struct matrix *w;
+    const struct ksplit *split;
+    uint32_t part, panel;
+    const struct act_block *x;
+    float *out; /* [PANEL_ROWS] */
+};
+
+static ALWAYS_INLINE void gemv_part_of(enum dtype dtype, const void *args) {
+    const struct gemv_args *a = args;
+    const struct ksplit *split = a->split;
+    const struct panel_place first = panel_place(a->w, a->panel);
     f32x16 sum = f32x16_zero();
-    uint32_t block = dtype_info(dtype)->block_elements;
-    for (uint32_t r = split->part_begin[part]; r < split->part_begin[part + 1]; r++) {
+    for (uint32_t r = split->part_begin[a->part]; r < split->part_begin[a->part + 1]; r++) {
         const struct krun run = split->runs[r];
-        sum = gemv_run(dtype, panel_place(w, panel, run.begin), (run.end - run.begin) / block,
-                       x + run.begin / ACT_BLOCK, sum);
+        sum = gemv_run(dtype, panel_at(&first, run.begin), (run.end - run.begin) / first.block,
+                       a->x + run.begin / ACT_BLOCK, sum);
     }
-    f32x16_store(out, sum);
+    f32x16_store(a->out, sum);
 }
 
-/* False for the types whose columns are not read 16 rows at a time (codebooks on AVX2): they need a
- * tile. */
+/* One part of the sum: out[row] for the 16 rows of the panel. False for the types whose columns are
+ * not read 16 rows at a time (codebooks on AVX2): they need a tile. */
 static inline bool gemv_part(const struct matrix *w, const struct ksplit *split, uint32_t part,
                              uint32_t panel, const struct act_block *x, float out[PANEL_ROWS]) {
-    switch (w->dtype) {
-    case DTYPE_Q4_0:
-        gemv_part_of(DTYPE_Q4_0, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_Q4_1:
-        gemv_part_of(DTYPE_Q4_1, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_Q5_0:
-        gemv_part_of(DTYPE_Q5_0, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_Q5_1:
-        gemv_part_of(DTYPE_Q5_1, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_Q8_0:
-        gemv_part_of(DTYPE_Q8_0, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_Q2_K:
-        gemv_part_of(DTYPE_Q2_K, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_Q3_K:
-        gemv_part_of(DTYPE_Q3_K, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_Q4_K:
-        gemv_part_of(DTYPE_Q4_K, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_Q5_K:
-        gemv_part_of(DTYPE_Q5_K, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_Q6_K:
-        gemv_part_of(DTYPE_Q6_K, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_Q8_K:
-        gemv_part_of(DTYPE_Q8_K, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_IQ4_NL:
-        gemv_part_of(DTYPE_IQ4_NL, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_IQ4_XS:
-        gemv_part_of(DTYPE_IQ4_XS, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_MXFP4:
-        gemv_part_of(DTYPE_MXFP4, w, split, part, panel, x, out);
-        return true;
-#if SIMD_AVX512
-    case DTYPE_IQ1_S:
-        gemv_part_of(DTYPE_IQ1_S, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_IQ1_M:
-        gemv_part_of(DTYPE_IQ1_M, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_IQ2_XXS:
-        gemv_part_of(DTYPE_IQ2_XXS, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_IQ2_XS:
-        gemv_part_of(DTYPE_IQ2_XS, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_IQ2_S:
-        gemv_part_of(DTYPE_IQ2_S, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_IQ3_XXS:
-        gemv_part_of(DTYPE_IQ3_XXS, w, split, part, panel, x, out);
-        return true;
-    case DTYPE_IQ3_S:
-        gemv_part_of(DTYPE_IQ3_S, w, split, part, panel, x, out);
-        return true;
-#endif
-    default:
-        return false;
-    }
+    const struct gemv_args args = {
+        .w = w, .split = split, .part = part, .panel = panel, .x = x, .out = out};
+    return with_known_dtype(w->dtype, gemv_part_of, &args);
 }
 
 #endif

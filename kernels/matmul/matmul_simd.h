@@ -109,13 +109,7 @@ static uint64_t panel_cost(const struct matmul_args *a) {
  * the place of its panel 0. */
 static void matmul_panels(const struct matmul_args *a, uint64_t first, uint64_t each,
                           uint64_t begin, uint64_t end, struct panel_scratch *scratch) {
-    struct panel_args panels = {.y = a->y,
-                                .y_stride = a->y_stride,
-                                .x = a->x,
-                                .w = *a->w,
-                                .split = a->split,
-                                .n_rows = a->x->n_tokens,
-                                .rows_per_token = 1};
+    const struct panel_args panels = panels_of(a);
     uint64_t n = panel_count(a->w->d_out);
     uint64_t panel_begin = begin > first ? div_up(begin - first, each) : 0;
     uint64_t panel_end = end > first ? div_up(end - first, each) : 0;

@@ -7,11 +7,9 @@
 #ifndef SHOAL_KERNELS_MATMUL_PANEL_H
 #define SHOAL_KERNELS_MATMUL_PANEL_H
 
-#include "kernels/quant/activation.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/quant/tile.h"
-#include "tensor/ksplit.h"
 #include "tensor/panels.h"
-#include "tensor/tensor.h"
 
 /* Tokens whose sums are kept at once. At 128 unpacking the weights takes below a tenth of the
  * time, and the activations of one pass still fit the second-level cache. */
@@ -31,6 +29,25 @@ struct panel_args {
     uint32_t n_rows;
     uint32_t rows_per_token; /* row r of y belongs to row r / rows_per_token of x */
 };
+
+/* The panels of a product on its own: every row of x has its row of y. */
+static inline struct panel_args panels_of(const struct matmul_args *product) {
+    return (struct panel_args){.y = product->y,
+                               .y_stride = product->y_stride,
+                               .x = product->x,
+                               .w = *product->w,
+                               .split = product->split,
+                               .n_rows = product->x->n_tokens,
+                               .rows_per_token = 1};
+}
+
+/* Tokens of the next group, of n_left, where the registers hold n_max: the last two groups share
+ * what is left. */
+static inline uint32_t token_group(uint32_t n_left, uint32_t n_max) {
+    if (n_left <= n_max)
+        return n_left;
+    return n_left < 2 * n_max ? (n_left + 1) / 2 : n_max;
+}
 
 /* The thread's scratch of a panel. */
 struct panel_scratch {

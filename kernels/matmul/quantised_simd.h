@@ -31,23 +31,23 @@ static void quantised_part(const struct matrix *w, const struct ksplit *split, u
                          .x = (const struct act_block *const *)scratch->x,
                          .bias = tile_bias(traits)};
     tile_dot_fn *dot = tile_dot_choose(traits);
-    const size_t tile_lines = (size_t)panel_format(w->dtype).n_words * TILE_COLUMNS /
-                              dtype_info(w->dtype)->block_elements;
-    const uint32_t ahead_lines = (uint32_t)div_up(tile_lines, TILE_COLUMNS / ACT_BLOCK);
+    struct panel_place first[PANELS_TOGETHER];
     for (uint32_t i = 0; i < n_panels; i++) {
+        first[i] = panel_place(w, panel + i);
         d.sum[i] = scratch->parts[i][part];
         memset(d.sum[i], 0, n_tokens * sizeof *d.sum[i]);
     }
+    const size_t tile_bytes = TILE_COLUMNS / first[0].block * first[0].words_each;
+    d.ahead_lines = (uint32_t)div_up(tile_bytes / 64, TILE_COLUMNS / ACT_BLOCK);
     for (uint32_t r = split->part_begin[part]; r < split->part_begin[part + 1]; r++) {
         const struct krun run = split->runs[r];
         for (uint32_t c = run.begin; c < run.end; c += TILE_COLUMNS) {
             uint32_t end = run.end - c < TILE_COLUMNS ? run.end : c + TILE_COLUMNS;
             for (uint32_t i = 0; i < n_panels; i++) {
-                const struct panel_place at = panel_place(w, panel + i, c);
+                const struct panel_place at = panel_at(&first[i], c);
                 tile_read(w->dtype, at.words, at.heads, end - c, &scratch->tiles[i]);
-                d.ahead[i] = at.words + tile_lines * 64 + WORDS_AHEAD;
+                d.ahead[i] = at.words + tile_bytes + WORDS_AHEAD;
             }
-            d.ahead_lines = ahead_lines;
             d.first_block = c / ACT_BLOCK;
             d.n_blocks = (end - c) / ACT_BLOCK;
             dot(d, n_tokens);

@@ -122,20 +122,4 @@ static ALWAYS_INLINE void tile_dot_tokens(const struct tile_dot *d, const struct
     }
 }
 
-/* 1 to TILE_DOT_TOKENS tokens. */
-static ALWAYS_INLINE void tile_dot_group(const struct tile_dot *d, const struct tile_kind kind,
-                                         uint32_t n_tiles, uint32_t n_tokens) {
-    switch (n_tokens) {
-    case 1:
-        return tile_dot_tokens(d, kind, n_tiles, 1);
-    case 2:
-        return tile_dot_tokens(d, kind, n_tiles, 2);
-    case 3:
-        return tile_dot_tokens(d, kind, n_tiles, 3);
-    default:
-        assert(n_tokens == TILE_DOT_TOKENS);
-        return tile_dot_tokens(d, kind, n_tiles, TILE_DOT_TOKENS);
-    }
-}
-
 #endif

@@ -133,8 +133,6 @@ static ALWAYS_INLINE void tile_dot_tokens(const struct tile_dot *d, const struct
     struct tile_shape shape = {.n_tiles = n_tiles, .n_blocks = 1, .n_tokens = n_tokens};
     const struct act_block *x[TILE_DOT_TOKENS];
     __m512 sum[TILE_DOT_SUMS];
-    if (n_tokens > tile_dot_tokens_max(kind, n_tiles)) /* never: no code for it */
-        return;
     for (unsigned t = 0; t < n_tokens; t++) {
         x[t] = d->x[t] + d->first_block;
         for (unsigned v = 0; v < n_tiles; v++)
@@ -157,30 +155,6 @@ static ALWAYS_INLINE void tile_dot_tokens(const struct tile_dot *d, const struct
     for (unsigned t = 0; t < n_tokens; t++) {
         for (unsigned v = 0; v < n_tiles; v++)
             _mm512_store_ps(d->sum[v][t], sum[v * n_tokens + t]);
-    }
-}
-
-/* n_tokens from 1 to tile_dot_tokens_max. */
-static ALWAYS_INLINE void tile_dot_group(const struct tile_dot *d, const struct tile_kind kind,
-                                         uint32_t n_tiles, uint32_t n_tokens) {
-    switch (n_tokens) {
-    case 1:
-        return tile_dot_tokens(d, kind, n_tiles, 1);
-    case 2:
-        return tile_dot_tokens(d, kind, n_tiles, 2);
-    case 3:
-        return tile_dot_tokens(d, kind, n_tiles, 3);
-    case 4:
-        return tile_dot_tokens(d, kind, n_tiles, 4);
-    case 5:
-        return tile_dot_tokens(d, kind, n_tiles, 5);
-    case 6:
-        return tile_dot_tokens(d, kind, n_tiles, 6);
-    case 7:
-        return tile_dot_tokens(d, kind, n_tiles, 7);
-    default:
-        assert(n_tokens == TILE_DOT_TOKENS);
-        return tile_dot_tokens(d, kind, n_tiles, TILE_DOT_TOKENS);
     }
 }
 

@@ -13,20 +13,50 @@
 
 typedef void tile_dot_fn(struct tile_dot d, uint32_t n_tokens);
 
-/* All tokens of the pass, in groups that fit the registers; the last two share what is left. */
+/* A group of n tokens, which the compiler knows; no code for more than the registers hold. */
+static ALWAYS_INLINE void tile_dot_known(const struct tile_dot *d, const struct tile_kind kind,
+                                         uint32_t n_tiles, uint32_t n) {
+    if (n <= tile_dot_tokens_max(kind, n_tiles))
+        tile_dot_tokens(d, kind, n_tiles, n);
+}
+
+/* n_tokens from 1 to tile_dot_tokens_max. */
+static ALWAYS_INLINE void tile_dot_group(const struct tile_dot *d, const struct tile_kind kind,
+                                         uint32_t n_tiles, uint32_t n_tokens) {
+    switch (n_tokens) {
+    case 1:
+        return tile_dot_known(d, kind, n_tiles, 1);
+    case 2:
+        return tile_dot_known(d, kind, n_tiles, 2);
+    case 3:
+        return tile_dot_known(d, kind, n_tiles, 3);
+    case 4:
+        return tile_dot_known(d, kind, n_tiles, 4);
+#if TILE_DOT_TOKENS > 4
+    case 5:
+        return tile_dot_known(d, kind, n_tiles, 5);
+    case 6:
+        return tile_dot_known(d, kind, n_tiles, 6);
+    case 7:
+        return tile_dot_known(d, kind, n_tiles, 7);
+    case 8:
+        return tile_dot_known(d, kind, n_tiles, 8);
+#endif
+    default:
+        assert(!"a number of tokens that fits the registers");
+    }
+}
+
+/* All tokens of the pass, in groups that fit the registers. */
 static ALWAYS_INLINE void tile_dot_all(struct tile_dot d, const struct tile_kind kind,
                                        uint32_t n_tiles, uint32_t n_tokens) {
-    const uint32_t n_max = tile_dot_tokens_max(kind, n_tiles);
-    while (n_tokens > 0) {
-        uint32_t n = n_tokens <= n_max      ? n_tokens
-                     : n_tokens < 2 * n_max ? (n_tokens + 1) / 2
-                                            : n_max;
+    for (uint32_t n; n_tokens > 0; n_tokens -= n) {
+        n = token_group(n_tokens, tile_dot_tokens_max(kind, n_tiles));
         tile_dot_group(&d, kind, n_tiles, n);
         d.ahead_lines = 0; /* once is enough */
         d.x += n;
         for (uint32_t v = 0; v < n_tiles; v++)
             d.sum[v] += n;
-        n_tokens -= n;
     }
 }
 

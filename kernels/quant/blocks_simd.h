@@ -176,4 +176,80 @@ static ALWAYS_INLINE void block_columns(enum dtype dtype, const uint8_t *words, 
     }
 }
 
+/* Calls `call` with a dtype that its code knows: one copy of it per type, chosen here, in the one
+ * list of those that are read 16 rows at a time. False if `dtype` is none of them. */
+typedef void dtype_call(enum dtype dtype, const void *args);
+
+static ALWAYS_INLINE bool with_known_dtype(enum dtype dtype, dtype_call *call, const void *args) {
+    switch (dtype) {
+    case DTYPE_Q4_0:
+        call(DTYPE_Q4_0, args);
+        return true;
+    case DTYPE_Q4_1:
+        call(DTYPE_Q4_1, args);
+        return true;
+    case DTYPE_Q5_0:
+        call(DTYPE_Q5_0, args);
+        return true;
+    case DTYPE_Q5_1:
+        call(DTYPE_Q5_1, args);
+        return true;
+    case DTYPE_Q8_0:
+        call(DTYPE_Q8_0, args);
+        return true;
+    case DTYPE_Q2_K:
+        call(DTYPE_Q2_K, args);
+        return true;
+    case DTYPE_Q3_K:
+        call(DTYPE_Q3_K, args);
+        return true;
+    case DTYPE_Q4_K:
+        call(DTYPE_Q4_K, args);
+        return true;
+    case DTYPE_Q5_K:
+        call(DTYPE_Q5_K, args);
+        return true;
+    case DTYPE_Q6_K:
+        call(DTYPE_Q6_K, args);
+        return true;
+    case DTYPE_Q8_K:
+        call(DTYPE_Q8_K, args);
+        return true;
+    case DTYPE_IQ4_NL:
+        call(DTYPE_IQ4_NL, args);
+        return true;
+    case DTYPE_IQ4_XS:
+        call(DTYPE_IQ4_XS, args);
+        return true;
+    case DTYPE_MXFP4:
+        call(DTYPE_MXFP4, args);
+        return true;
+#if SIMD_AVX512 /* AVX2 reads codebooks row by row (codebook_avx2.h) */
+    case DTYPE_IQ1_S:
+        call(DTYPE_IQ1_S, args);
+        return true;
+    case DTYPE_IQ1_M:
+        call(DTYPE_IQ1_M, args);
+        return true;
+    case DTYPE_IQ2_XXS:
+        call(DTYPE_IQ2_XXS, args);
+        return true;
+    case DTYPE_IQ2_XS:
+        call(DTYPE_IQ2_XS, args);
+        return true;
+    case DTYPE_IQ2_S:
+        call(DTYPE_IQ2_S, args);
+        return true;
+    case DTYPE_IQ3_XXS:
+        call(DTYPE_IQ3_XXS, args);
+        return true;
+    case DTYPE_IQ3_S:
+        call(DTYPE_IQ3_S, args);
+        return true;
+#endif
+    default:
+        return false;
+    }
+}
+
 #endif

@@ -187,52 +187,52 @@ static inline void iq3_s_stage(const uint8_t *words, unsigned s, struct tile_sta
     }
 }
 
-/* `x`_stage makes 32 columns. */
-#define STAGE_ALL(x)                                                                               \
-    for (unsigned s = 0; s < 8; s++)                                                               \
-    x##_stage(words, s, &stage)
+/* Makes 32 columns of 16 rows, those of sub-block s. */
+typedef void stage_fn(const uint8_t *words, unsigned s, struct tile_stage *stage);
 
 /* `bias` is added to the bytes of IQ2 and IQ3. */
 static inline void codebook_block_tile(enum dtype dtype, const uint8_t *words, const uint8_t *heads,
                                        int bias, struct weight_tile *tile) {
     struct tile_stage stage;
+    stage_fn *make;
     switch (dtype) {
     case DTYPE_IQ1_S:
         iq1_s_panel_scales(words, heads, tile->scale);
-        STAGE_ALL(iq1_s);
+        make = iq1_s_stage;
         bias = 0;
         break;
     case DTYPE_IQ1_M:
         iq1_m_panel_scales(words, tile->scale);
-        STAGE_ALL(iq1_m);
+        make = iq1_m_stage;
         bias = 0;
         break;
     case DTYPE_IQ2_XXS:
         iq2_xxs_panel_scales(words, heads, tile->scale);
-        STAGE_ALL(iq2_xxs);
+        make = iq2_xxs_stage;
         break;
     case DTYPE_IQ2_XS:
         iq2_panel_scales(words, 16, heads, tile->scale);
-        STAGE_ALL(iq2_xs);
+        make = iq2_xs_stage;
         break;
     case DTYPE_IQ2_S:
         iq2_panel_scales(words, 18, heads, tile->scale);
-        STAGE_ALL(iq2_s);
+        make = iq2_s_stage;
         break;
     case DTYPE_IQ3_XXS:
         iq3_xxs_panel_scales(words, heads, tile->scale);
-        STAGE_ALL(iq3_xxs);
+        make = iq3_xxs_stage;
         break;
     case DTYPE_IQ3_S:
         iq3_s_panel_scales(words, heads, tile->scale);
-        STAGE_ALL(iq3_s);
+        make = iq3_s_stage;
         break;
     default:
         assert(!"a type with a codebook");
+        return;
     }
+    for (unsigned i = 0; i < BLOCK_SUPER / 32; i++)
+        make(words, i, &stage);
     tile_from_stage(&stage, bias, tile);
 }
-
-#undef STAGE_ALL
 
 #endif

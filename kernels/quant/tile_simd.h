@@ -35,94 +35,37 @@ static ALWAYS_INLINE void block_tile(enum dtype dtype, const uint8_t *words, con
         block_columns(dtype, words, u, tile_put, tile->q + 8 * (b + u * units.n_runs));
 }
 
-static ALWAYS_INLINE void blocks_tile(enum dtype dtype, const uint8_t *words, const uint8_t *heads,
-                                      uint32_t n_columns, struct weight_tile *tile) {
+struct tile_args {
+    const uint8_t *words, *heads;
+    uint32_t n_columns;
+    struct weight_tile *tile;
+};
+
+static ALWAYS_INLINE void blocks_tile(enum dtype dtype, const void *args) {
+    const struct tile_args *a = args;
     const struct panel_format f = panel_format(dtype);
     if (dtype_info(dtype)->block_elements == BLOCK_SUPER) {
-        block_tile(dtype, words, heads, 0, tile);
+        block_tile(dtype, a->words, a->heads, 0, a->tile);
         return;
     }
-    for (unsigned b = 0; b < n_columns / BLOCK_SMALL; b++)
-        block_tile(dtype, words + (size_t)b * f.n_words * 64,
-                   heads + (size_t)b * f.head_bytes * TILE_ROWS, b, tile);
+    for (unsigned b = 0; b < a->n_columns / BLOCK_SMALL; b++)
+        block_tile(dtype, a->words + (size_t)b * f.n_words * 64,
+                   a->heads + (size_t)b * f.head_bytes * TILE_ROWS, b, a->tile);
 }
 
 /* Blocks that follow each other in a panel: n_columns of them (a multiple of the block, at most
  * TILE_COLUMNS), the first at `words` and `heads`. */
 static inline void tile_read(enum dtype dtype, const uint8_t *words, const uint8_t *heads,
                              uint32_t n_columns, struct weight_tile *tile) {
-    switch (dtype) {
-    case DTYPE_Q4_0:
-        blocks_tile(DTYPE_Q4_0, words, heads, n_columns, tile);
-        break;
-    case DTYPE_Q4_1:
-        blocks_tile(DTYPE_Q4_1, words, heads, n_columns, tile);
-        break;
-    case DTYPE_Q5_0:
-        blocks_tile(DTYPE_Q5_0, words, heads, n_columns, tile);
-        break;
-    case DTYPE_Q5_1:
-        blocks_tile(DTYPE_Q5_1, words, heads, n_columns, tile);
-        break;
-    case DTYPE_Q8_0:
-        blocks_tile(DTYPE_Q8_0, words, heads, n_columns, tile);
-        break;
-    case DTYPE_Q2_K:
-        blocks_tile(DTYPE_Q2_K, words, heads, n_columns, tile);
-        break;
-    case DTYPE_Q3_K:
-        blocks_tile(DTYPE_Q3_K, words, heads, n_columns, tile);
-        break;
-    case DTYPE_Q4_K:
-        blocks_tile(DTYPE_Q4_K, words, heads, n_columns, tile);
-        break;
-    case DTYPE_Q5_K:
-        blocks_tile(DTYPE_Q5_K, words, heads, n_columns, tile);
-        break;
-    case DTYPE_Q6_K:
-        blocks_tile(DTYPE_Q6_K, words, heads, n_columns, tile);
-        break;
-    case DTYPE_Q8_K:
-        blocks_tile(DTYPE_Q8_K, words, heads, n_columns, tile);
-        break;
-    case DTYPE_IQ4_NL:
-        blocks_tile(DTYPE_IQ4_NL, words, heads, n_columns, tile);
-        break;
-    case DTYPE_IQ4_XS:
-        blocks_tile(DTYPE_IQ4_XS, words, heads, n_columns, tile);
-        break;
-    case DTYPE_MXFP4:
-        blocks_tile(DTYPE_MXFP4, words, heads, n_columns, tile);
-        break;
+    const struct tile_args args = {
+        .words = words, .heads = heads, .n_columns = n_columns, .tile = tile};
+    if (with_known_dtype(dtype, blocks_tile, &args))
+        return;
 #if SIMD_AVX512
-    case DTYPE_IQ1_S:
-        blocks_tile(DTYPE_IQ1_S, words, heads, n_columns, tile);
-        break;
-    case DTYPE_IQ1_M:
-        blocks_tile(DTYPE_IQ1_M, words, heads, n_columns, tile);
-        break;
-    case DTYPE_IQ2_XXS:
-        blocks_tile(DTYPE_IQ2_XXS, words, heads, n_columns, tile);
-        break;
-    case DTYPE_IQ2_XS:
-        blocks_tile(DTYPE_IQ2_XS, words, heads, n_columns, tile);
-        break;
-    case DTYPE_IQ2_S:
-        blocks_tile(DTYPE_IQ2_S, words, heads, n_columns, tile);
-        break;
-    case DTYPE_IQ3_XXS:
-        blocks_tile(DTYPE_IQ3_XXS, words, heads, n_columns, tile);
-        break;
-    case DTYPE_IQ3_S:
-        blocks_tile(DTYPE_IQ3_S, words, heads, n_columns, tile);
-        break;
-    default:
-        assert(!"a quantised type");
+    assert(!"a quantised type");
 #else
-    default:
-        codebook_block_tile(dtype, words, heads, tile_bias(quant_traits(dtype)), tile);
+    codebook_block_tile(dtype, words, heads, tile_bias(quant_traits(dtype)), tile);
 #endif
-    }
 }
 
 #endif
