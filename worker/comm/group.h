@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker group as one rank sees it: who is where, and how to reach them.
+ *
+ * Ranks of one node share memory (window.h); nodes reach each other by a transport (transport.h:
+ * MPI, or threads' queues in tests). Ranks are numbered in order of nodes, the leader is 0; the
+ * numbers of MPI may differ, and only the transport knows them.
+ *
+ * Every wait has a deadline and ends early when the group was aborted. No rank leaves between two
+ * collectives: a phase that can fail locally ends in group_agree. Calls are collective and made by
+ * the engine thread of each rank, except group_abort and the progress, which any thread may use. */
+#ifndef SHOAL_WORKER_COMM_GROUP_H
+#define SHOAL_WORKER_COMM_GROUP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "plan/shard_plan.h"
+#include "worker/comm/transport.h"
+#include "worker/comm/window.h"
+
+/* What a rank is doing, for heartbeats and for the text of errors. */
+enum group_phase {
+    PHASE_START,
+    PHASE_SELF_TEST,
+    PHASE_LOAD,
+    PHASE_IDLE,
+    PHASE_STEP,
+    PHASE_EXCHANGE,
+    PHASE_END,
+};
+const char *group_phase_name(enum group_phase phase); /* "exchange" */
+
+struct group_progress {
+    _Atomic uint32_t phase; /* enum group_phase */
+    _Atomic uint32_t layer;
+    _Atomic uint64_t counter; /* grows whenever something was done */
+};
+
+struct group {
+    uint32_t n_ranks, rank_idx;
+    uint32_t n_nodes, node_idx;
+    const struct plan_rank *ranks;          /* [n_ranks] node and capacity; owned by who opened */
+    uint32_t node_rank_begin, n_node_ranks; /* the ranks of this node */
+    struct window *window;                  /* of this node */
+    struct transport *transport;            /* NULL: there is one node */
+    uint32_t timeout_ms;                    /* of every wait */
+    struct group_progress progress;
+};
+
+/* Waits until all ranks are here. ERR_COMM names those that are missing; ERR_CANCELLED: aborted. */
+enum status group_barrier(struct group *group, struct error *err);
+
+/* Makes the worst status everyone's: a rank with an error gets its own back, the others one that
+ * names the first rank that failed, with its text. */
+enum status group_agree(struct group *group, enum status status, struct error *err);
+
+/* Wakes and ends every wait on this node, now and later. Any thread. */
+void group_abort(struct group *group);
+bool group_is_aborted(const struct group *group);
+
+static inline void group_set_phase(struct group *group, enum group_phase phase, uint32_t layer) {
+    atomic_store_explicit(&group->progress.phase, phase, memory_order_relaxed);
+    atomic_store_explicit(&group->progress.layer, layer, memory_order_relaxed);
+    atomic_fetch_add_explicit(&group->progress.counter, 1, memory_order_relaxed);
+}
+
+#endif

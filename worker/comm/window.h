@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory that the ranks of one node share: every rank has a part it writes and all may read.
+ *
+ *     part of rank 0 | part of rank 1 | ...        each bytes_each, on its own pages
+ *
+ * It has no name in any file system: the first rank makes it (memfd) and hands it to the others
+ * over a socket of the abstract namespace, so that nothing is left behind however a rank ends.
+ * Waiting spins for some microseconds when every rank has a core of its own, then sleeps on a
+ * futex; where ranks share cores it sleeps at once. Memory written before a barrier is seen by all
+ * behind it. */
+#ifndef SHOAL_WORKER_COMM_WINDOW_H
+#define SHOAL_WORKER_COMM_WINDOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define WINDOW_RANKS_MAX    64 /* of a node */
+#define WINDOW_BARRIERS_MAX 65 /* sets of ranks that meet apart from others: node, TP groups */
+
+struct window; /* opaque */
+
+struct window_options {
+    const char *name;    /* unique to the job and node: "shoal-<job>-<node>" */
+    uint32_t n_ranks;    /* 1..WINDOW_RANKS_MAX */
+    uint32_t rank_idx;   /* on the node */
+    uint32_t first_rank; /* number in the group of the node's first rank, for errors */
+    uint64_t bytes_each;
+    uint32_t timeout_ms; /* of opening and of every wait */
+    bool spin;           /* each rank's threads have cores of their own */
+};
+
+/* Collective. ERR_COMM: a rank did not come (named), or came with other options; ERR_NOMEM. */
+enum status window_open(struct window **out, const struct window_options *options,
+                        struct error *err);
+void window_close(struct window *window); /* NULL is fine; not collective */
+
+/* The part of a rank (of the node), 4096-byte aligned, zero at first. */
+void *window_part(const struct window *window, uint32_t rank_idx);
+
+/* Meets the ranks begin .. end-1 of the node. `set` names the meeting place, the same for all who
+ * meet and no other set's at that time (0: the node; 1 + tp group). ERR_COMM names the missing
+ * ranks after timeout_ms; ERR_CANCELLED: aborted. */
+enum status window_barrier(struct window *window, uint32_t set, uint32_t begin, uint32_t end,
+                           struct error *err);
+
+/* Ends all waits of all ranks of the node, now and later. Any thread. */
+void window_abort(struct window *window);
+bool window_is_aborted(const struct window *window);
+
+#endif
