@@ -43,11 +43,17 @@ struct group {
     uint32_t n_nodes, node_idx;
     const struct plan_rank *ranks;          /* [n_ranks] node and capacity; owned by who opened */
     uint32_t node_rank_begin, n_node_ranks; /* the ranks of this node */
-    struct window *window;                  /* of this node */
+    struct window *window;                  /* of this node; NULL: a group of one */
     struct transport *transport;            /* NULL: there is one node */
     uint32_t timeout_ms;                    /* of every wait */
     struct group_progress progress;
+    uint32_t n_turns; /* collectives of group.c so far: its two halves of the common area */
 };
+
+#define GROUP_BROADCAST_MAX (1u << 20)
+#define GROUP_GATHER_MAX    1024 /* bytes of one rank */
+/* common_bytes of a window that serves a group. */
+#define GROUP_COMMON_BYTES (2u * (64 + GROUP_BROADCAST_MAX))
 
 /* Waits until all ranks are here. ERR_COMM names those that are missing; ERR_CANCELLED: aborted. */
 enum status group_barrier(struct group *group, struct error *err);
@@ -55,6 +61,20 @@ enum status group_barrier(struct group *group, struct error *err);
 /* Makes the worst status everyone's: a rank with an error gets its own back, the others one that
  * names the first rank that failed, with its text. */
 enum status group_agree(struct group *group, enum status status, struct error *err);
+
+/* The leader's bytes reach everybody: on the leader `data` holds *bytes of them, on the others it
+ * takes them. ERR_LIMIT: more than `capacity` or GROUP_BROADCAST_MAX; ERR_COMM. */
+enum status group_broadcast(struct group *group, void *data, uint64_t capacity, uint64_t *bytes,
+                            struct error *err);
+
+/* Everybody's `own` (bytes_each, at most GROUP_GATHER_MAX, the same on all ranks) reaches
+ * everybody: `all` is [n_ranks][bytes_each]. For small facts: capacities, versions, outcomes. */
+enum status group_all_gather(struct group *group, const void *own, uint64_t bytes_each, void *all,
+                             struct error *err);
+
+/* The ranks' parts of the windows, on all nodes, have now `bytes_each` and are zero. Whoever reads
+ * parts must ask window_part again. */
+enum status group_resize_windows(struct group *group, uint64_t bytes_each, struct error *err);
 
 /* Wakes and ends every wait on this node, now and later. Any thread. */
 void group_abort(struct group *group);

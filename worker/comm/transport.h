@@ -17,6 +17,10 @@ struct transport {
     const struct transport_ops *ops;
 };
 
+/* Tags below are those of group.c and linkbench.c; 32767 is the largest that MPI promises. */
+#define TRANSPORT_TAG_FREE 16
+#define TRANSPORT_TAG_MAX  32767
+
 typedef uint32_t transport_request; /* 0 .. TRANSPORT_REQUESTS_MAX - 1 */
 
 struct transport_ops {
