@@ -23,7 +23,10 @@ void memory_plan_compute(struct memory_plan *plan, const struct memory_plan_inpu
 
     uint64_t n_kv_layers = hp->n_attention_layers + (in->with_mtp ? hp->n_mtp_layers : 0);
     uint64_t pages_per_seq = div_up(in->ctx_size, PAGE_TOKENS);
-    plan->n_kv_pages = n_kv_layers ? (uint32_t)(pages_per_seq * in->n_seqs) : 0;
+    uint64_t n_kv_pages = pages_per_seq * in->n_seqs;
+    if (in->n_kv_pages && in->n_kv_pages < n_kv_pages)
+        n_kv_pages = in->n_kv_pages;
+    plan->n_kv_pages = n_kv_layers ? (uint32_t)n_kv_pages : 0;
     plan->kv_page_bytes =
         n_kv_layers * 2 * hp->n_kv_heads * PAGE_TOKENS * dtype_row_bytes(in->kv_dtype, hp->d_head);
     plan->kv_bytes = plan->n_kv_pages * plan->kv_page_bytes;

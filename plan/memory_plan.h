@@ -15,6 +15,8 @@ struct memory_plan_input {
     uint64_t tables_bytes;  /* tokenizer and other host tables */
     uint32_t ctx_size;      /* tokens per sequence */
     uint32_t n_seqs;        /* sequences at once */
+    uint32_t n_kv_pages;    /* pages of keys and values for all of them; 0: n_seqs full contexts,
+                               and never more than those */
     uint32_t n_step_tokens; /* tokens per step at most */
     uint32_t n_logit_rows;  /* rows of logits held at once */
     uint32_t n_threads;
@@ -25,7 +27,7 @@ struct memory_plan_input {
 struct memory_plan {
     uint32_t ctx_size, n_seqs; /* what it is for */
     uint64_t weights_bytes;
-    uint64_t kv_bytes;      /* pages for n_seqs * ctx_size tokens, all attention layers */
+    uint64_t kv_bytes;      /* n_kv_pages pages, all attention layers */
     uint64_t state_bytes;   /* recurrent states and convolution columns of n_seqs, F32 */
     uint64_t buffers_bytes; /* activations, logits, kernel scratch, tables, the program itself */
     uint64_t total_bytes;

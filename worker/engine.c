@@ -15,6 +15,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+_Static_assert(ENGINE_PAGE_TOKENS == KV_PAGE_TOKENS, "pages as the attention kernels read them");
+
 struct sequence {
     bool open;
     uint32_t n_tokens;
@@ -42,6 +44,7 @@ struct engine {
     struct forward forward;
     struct weights_load weights; /* empty if the kernels read the file */
     struct sequence *seqs;       /* [n_seqs] */
+    uint32_t n_open;             /* of them */
     struct forward_seq *in_step; /* [n_seqs] rows of the last step */
     uint32_t n_in_step, n_step_rows;
     uint32_t *output_rows;  /* [n_logit_rows] of the step, to be turned into logits */
@@ -107,6 +110,7 @@ static void compute_plan(struct engine *e, uint32_t ctx_size) {
                                                     .tables_bytes = o->tables_bytes,
                                                     .ctx_size = ctx_size,
                                                     .n_seqs = o->n_seqs,
+                                                    .n_kv_pages = o->n_kv_pages,
                                                     .n_step_tokens = o->n_step_tokens,
                                                     .n_logit_rows = o->n_logit_rows,
                                                     .n_threads = o->n_threads,
@@ -267,16 +271,35 @@ struct thread_pool *engine_pool(struct engine *e) {
     return e->pool;
 }
 
-enum status engine_seq_open(struct engine *e, uint32_t *seq, struct error *err) {
+uint32_t engine_n_groups(const struct engine *e) {
+    (void)e;
+    return 1;
+}
+
+struct engine_room engine_room(const struct engine *e, uint32_t group) {
+    assert(group < engine_n_groups(e));
+    return (struct engine_room){.n_seqs = e->options.n_seqs,
+                                .n_seqs_free = e->options.n_seqs - e->n_open,
+                                .n_pages = e->memory.n_kv_pages,
+                                .n_pages_free = e->kv.n_free};
+}
+
+enum status engine_seq_open_in(struct engine *e, uint32_t group, uint32_t *seq, struct error *err) {
+    assert(group < engine_n_groups(e));
     for (uint32_t i = 0; i < e->options.n_seqs; i++) {
         if (!e->seqs[i].open) {
             e->seqs[i].open = true;
+            e->n_open++;
             state_cache_clear(&e->states, i);
             *seq = i;
             return OK;
         }
     }
     return error_set(err, ERR_LIMIT, "all %u sequences are in use", e->options.n_seqs);
+}
+
+enum status engine_seq_open(struct engine *e, uint32_t *seq, struct error *err) {
+    return engine_seq_open_in(e, 0, seq, err);
 }
 
 /* The sequence's tokens are gone; its state still holds them. */
@@ -298,6 +321,7 @@ void engine_seq_clear(struct engine *e, uint32_t seq) {
 void engine_seq_close(struct engine *e, uint32_t seq) {
     drop_tokens(e, seq);
     e->seqs[seq].open = false;
+    e->n_open--;
 }
 
 uint32_t engine_seq_length(const struct engine *e, uint32_t seq) {
@@ -307,7 +331,7 @@ uint32_t engine_seq_length(const struct engine *e, uint32_t seq) {
 
 /* Everything that can be wrong with a step, before anything is touched. */
 static enum status check_step(struct engine *e, const struct step *step, struct error *err) {
-    uint64_t n_tokens = 0;
+    uint64_t n_tokens = 0, n_pages = 0;
     e->step_counter++;
     for (uint32_t i = 0; i < step->n_rows; i++) {
         const struct step_rows *rows = &step->rows[i];
@@ -321,6 +345,7 @@ static enum status check_step(struct engine *e, const struct step *step, struct 
             return error_set(err, ERR_LIMIT,
                              "the context is full: %u tokens are there, %u more do not fit %u",
                              s->n_tokens, rows->n_tokens, e->options.ctx_size);
+        n_pages += div_up(s->n_tokens + rows->n_tokens, KV_PAGE_TOKENS) - s->n_pages;
         for (uint32_t t = 0; t < rows->n_tokens; t++) {
             if (rows->tokens[t] < 0 || (uint32_t)rows->tokens[t] >= e->options.hp->n_vocab)
                 return error_set(err, ERR_INPUT,
@@ -331,6 +356,10 @@ static enum status check_step(struct engine *e, const struct step *step, struct 
     if (n_tokens == 0 || n_tokens > e->options.n_step_tokens)
         return error_set(err, ERR_LIMIT, "%" PRIu64 " tokens in a step; 1 to %u are possible",
                          n_tokens, e->options.n_step_tokens);
+    if (e->memory.n_kv_pages > 0 && n_pages > e->kv.n_free)
+        return error_set(err, ERR_LIMIT,
+                         "the step needs %" PRIu64 " more pages of %u tokens, %u of %u are free",
+                         n_pages, KV_PAGE_TOKENS, e->kv.n_free, e->memory.n_kv_pages);
     return OK;
 }
 
@@ -345,7 +374,7 @@ static int32_t *gather_ids(struct engine *e, const struct step *step) {
     return ids;
 }
 
-/* Pages for the new tokens. The pool holds n_seqs full contexts, so there is always one. */
+/* Pages for the new tokens: check_step has found them free. */
 static void place_rows(struct engine *e, const struct step *step) {
     uint32_t row = 0;
     for (uint32_t i = 0; i < step->n_rows; i++) {

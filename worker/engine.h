@@ -33,6 +33,8 @@
 #define ENGINE_STEP_TOKENS_DEFAULT 512
 #define ENGINE_LOGIT_ROWS_DEFAULT  8
 
+#define ENGINE_PAGE_TOKENS 32 /* a sequence takes a page for every so many tokens */
+
 struct engine; /* opaque: owns threads and memory */
 
 struct engine_options {
@@ -43,6 +45,8 @@ struct engine_options {
     uint32_t n_threads;            /* 0: one per core */
     uint32_t ctx_size;             /* tokens per sequence; 0: the model's */
     uint32_t n_seqs;               /* sequences at once; 0: 1 */
+    uint32_t n_kv_pages;           /* of ENGINE_PAGE_TOKENS tokens each, shared by the sequences;
+                                      0, or more than that: n_seqs full contexts */
     uint32_t n_step_tokens;        /* tokens per step at most; 0: the default */
     uint32_t n_logit_rows;         /* rows of logits held at once; 0: the default */
     bool kv_dtype_auto;            /* F32 for the reference kernels, F16 otherwise */
@@ -76,7 +80,19 @@ struct traffic engine_traffic(const struct engine *engine);
 /* The threads of the engine, for measurements between steps. */
 struct thread_pool *engine_pool(struct engine *engine);
 
-/* A new, empty sequence. ERR_LIMIT: n_seqs are open already. */
+/* What an attention group has for sequences and what of it is free. n_pages is 0 if the model
+ * has no attention: then no sequence needs any. */
+struct engine_room {
+    uint32_t n_seqs, n_seqs_free;
+    uint32_t n_pages, n_pages_free;
+};
+uint32_t engine_n_groups(const struct engine *engine);
+struct engine_room engine_room(const struct engine *engine, uint32_t group);
+
+/* A new, empty sequence in an attention group. ERR_LIMIT: its n_seqs are open already. */
+enum status engine_seq_open_in(struct engine *engine, uint32_t group, uint32_t *seq,
+                               struct error *err);
+/* The same in the group with most room. */
 enum status engine_seq_open(struct engine *engine, uint32_t *seq, struct error *err);
 void engine_seq_close(struct engine *engine, uint32_t seq);
 /* Forgets all tokens; the sequence stays open. */
@@ -103,7 +119,8 @@ struct step {
     const struct observer *observer; /* NULL: none */
 };
 
-/* ERR_LIMIT: more tokens than n_step_tokens, or a sequence would pass ctx_size (nothing was run);
+/* ERR_LIMIT: more tokens than n_step_tokens, a sequence would pass ctx_size, or there are not pages
+ *   enough (nothing was run);
  * ERR_INPUT: a token outside the vocabulary (nothing was run);
  * ERR_DEVICE: the network gave NaN or infinity (the sequences of the step are spoiled). */
 enum status engine_step(struct engine *engine, const struct step *step, struct error *err);

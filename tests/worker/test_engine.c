@@ -24,21 +24,25 @@ static int close_demo(void **state) {
     return 0;
 }
 
-static struct engine *open_engine(uint32_t ctx_size, uint32_t n_seqs, uint32_t n_step_tokens) {
+/* The rest of the options is the same for all tests here. */
+static struct engine *open_engine_of(const struct engine_options *wanted) {
     struct engine *engine = NULL;
     struct error err;
-    struct engine_options options = {.hp = &demo.model.hp,
-                                     .weights = &demo.model.weights,
-                                     .unused_ids = demo.model.unused_ids,
-                                     .kernels = "auto",
-                                     .n_threads = 2,
-                                     .ctx_size = ctx_size,
-                                     .n_seqs = n_seqs,
-                                     .n_step_tokens = n_step_tokens,
-                                     .kv_dtype_auto = true};
+    struct engine_options options = *wanted;
+    options.hp = &demo.model.hp;
+    options.weights = &demo.model.weights;
+    options.unused_ids = demo.model.unused_ids;
+    options.kernels = "auto";
+    options.n_threads = 2;
+    options.kv_dtype_auto = true;
     if (engine_open(&engine, &options, &err) != OK)
         fail_msg("%s", err.text);
     return engine;
+}
+
+static struct engine *open_engine(uint32_t ctx_size, uint32_t n_seqs, uint32_t n_step_tokens) {
+    return open_engine_of(&(struct engine_options){
+        .ctx_size = ctx_size, .n_seqs = n_seqs, .n_step_tokens = n_step_tokens});
 }
 
 static void keep_logits(void *user, uint32_t rows_idx, uint32_t token_idx, const float *logits) {
@@ -203,6 +207,7 @@ static void a_plan_tells_what_opening_would_take(void **state) {
     assert_int_equal(engine_plan(&options, &plan, &err), OK);
     assert_int_equal(plan.ctx_size, demo.model.hp.n_ctx_train);
     assert_int_equal(plan.n_seqs, 3);
+    assert_int_equal(plan.n_kv_pages, 3 * demo.model.hp.n_ctx_train / ENGINE_PAGE_TOKENS);
     assert_int_equal(plan.weights_bytes, demo.model.weights.bytes); /* they stay in the file */
     options.kernels = "nothing";
     assert_int_equal(engine_plan(&options, &fast, &err), ERR_INPUT);
@@ -218,8 +223,45 @@ static void a_plan_tells_what_opening_would_take(void **state) {
     assert_true(fast.weights_bytes < plan.weights_bytes + plan.weights_bytes / 50);
 }
 
+static void a_small_pool_of_pages_is_shared_and_never_overdrawn(void **state) {
+    (void)state;
+    size_t bytes = demo.model.hp.n_vocab * sizeof(float);
+    float *expected = malloc(bytes), *logits = malloc(bytes);
+    /* Three pages for two sequences that could have four each. */
+    struct engine *engine = open_engine_of(&(struct engine_options){
+        .ctx_size = 128, .n_seqs = 2, .n_step_tokens = 128, .n_kv_pages = 3});
+    struct error err;
+    uint32_t a, b;
+    int32_t many[96] = {0};
+    assert_int_equal(engine_room(engine, 0).n_pages, 3);
+    assert_int_equal(engine_seq_open(engine, &a, &err), OK);
+    assert_int_equal(engine_seq_open(engine, &b, &err), OK);
+    assert_int_equal(engine_room(engine, 0).n_seqs_free, 0);
+    assert_int_equal(step_one(engine, a, many, 64, logits, &err), OK);
+    assert_int_equal(engine_room(engine, 0).n_pages_free, 1);
+    assert_int_equal(step_one(engine, b, text, 10, expected, &err), OK);
+    engine_seq_clear(engine, b);
+    /* Each of them would fit alone. */
+    struct step_rows rows[2] = {{.seq = a, .tokens = many, .n_tokens = 1},
+                                {.seq = b, .tokens = text, .n_tokens = 1}};
+    struct step step = {.rows = rows, .n_rows = 2};
+    assert_int_equal(engine_step(engine, &step, &err), ERR_LIMIT);
+    assert_string_equal(err.text, "the step needs 2 more pages of 32 tokens, 1 of 3 are free");
+    assert_int_equal(step_one(engine, b, text, 10, logits, &err), OK);
+    assert_memory_equal(logits, expected, bytes);
+    engine_seq_close(engine, a);
+    assert_int_equal(engine_room(engine, 0).n_pages_free, 2);
+    assert_int_equal(engine_room(engine, 0).n_seqs_free, 1);
+    assert_int_equal(step_one(engine, b, many, 86, logits, &err), OK);
+    assert_int_equal(step_one(engine, b, many, 1, logits, &err), ERR_LIMIT);
+    engine_close(engine);
+    free(expected);
+    free(logits);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_small_pool_of_pages_is_shared_and_never_overdrawn),
         cmocka_unit_test(a_plan_tells_what_opening_would_take),
         cmocka_unit_test(a_cleared_sequence_has_forgotten),
         cmocka_unit_test(pages_come_back_however_often_sequences_change),
