@@ -23,7 +23,6 @@
 
 #include "base/arena.h"
 #include "base/error.h"
-#include "base/text.h"
 #include "model/hparams.h"
 #include "tensor/tree.h"
 
@@ -44,20 +43,20 @@ struct shard_plan_options {
     const struct hparams *hp;
     const struct plan_rank *ranks; /* [n_ranks] */
     uint32_t n_ranks;              /* 1..PLAN_RANKS_MAX */
-    uint32_t n_attention_groups;   /* 0: one per node; else at least one per node, spread over nodes
-                                      in proportion to their ranks */
+    uint32_t n_attention_groups;   /* 0: one per node; else at least one per node, at most one per
+                                      rank, spread over nodes in proportion to their ranks */
 };
 
 /* What one rank holds. */
 struct rank_share {
     uint32_t node, group;
     uint32_t tp_idx; /* its place in its attention group */
-    struct leaf_range attention, gdn,
-        ffn;                    /* parts of K it owns in its group; ffn: dense or shared */
-    struct index_range vocab;   /* rows of the head, in its group; in panels of 16 */
-    struct index_range router;  /* rows of the router (experts), in its group */
-    struct leaf_range buckets;  /* of experts, in all ranks */
-    struct index_range experts; /* those of its buckets */
+    /* Parts of K it owns in its group; none of layers that the model lacks. */
+    struct leaf_range attention, gdn, ffn; /* ffn: dense or shared */
+    struct index_range vocab;              /* rows of the head, in its group; whole panels of 16 */
+    struct index_range router;             /* rows of the router (experts), likewise */
+    struct leaf_range buckets;             /* of experts, in all ranks */
+    struct index_range experts;            /* those of its buckets */
 };
 
 struct plan_node {
@@ -76,8 +75,9 @@ struct shard_plan {
     struct plan_group *groups; /* [n_groups] */
 };
 
-/* All arrays in `arena`. ERR_LIMIT, ERR_INPUT: ranks, nodes or groups that cannot be (the text says
- * what was found and what is allowed); ERR_NOMEM. */
+/* All arrays in `arena`. The same options give the same plan on every rank. ERR_INPUT: ranks, nodes
+ * or groups that cannot be (the text says what was found and what is allowed); ERR_LIMIT: more
+ * ranks than can be used; ERR_NOMEM. */
 enum status shard_plan_init(struct shard_plan *plan, const struct shard_plan_options *options,
                             struct arena *arena, struct error *err);
 

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 static bool is_own(struct leaf_range own, uint32_t leaf, uint32_t width) {
     uint32_t begin = leaf / width * width;
