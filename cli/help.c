@@ -12,7 +12,7 @@
 
 enum option_group option_group_at(uint32_t i) {
     static const enum option_group order[GROUP_N] = {GROUP_COMMAND, GROUP_SAMPLING, GROUP_MODEL,
-                                                     GROUP_OUTPUT, GROUP_GENERAL};
+                                                     GROUP_WORKERS, GROUP_OUTPUT,   GROUP_GENERAL};
     return order[i];
 }
 
@@ -21,6 +21,7 @@ const char *option_group_title(enum option_group group) {
         [GROUP_COMMAND] = "Options of this command",
         [GROUP_SAMPLING] = "Sampling",
         [GROUP_MODEL] = "Model and engine",
+        [GROUP_WORKERS] = "Several workers",
         [GROUP_OUTPUT] = "Output",
         [GROUP_GENERAL] = "General",
     };
@@ -31,7 +32,7 @@ void option_each(enum command_id command, enum option_group group, option_visit 
                  void *user) {
     for (enum option_id id = 0; id < OPT_N; id++) {
         const struct option *row = option_row(id);
-        if (row->group == group && option_belongs(id, command))
+        if (row->group == group && option_belongs(id, command) && !(row->traits & OPTION_HIDDEN))
             visit(user, id, row);
     }
 }

@@ -29,7 +29,8 @@ const char *option_group_title(enum option_group group);
 /* The groups in the order of help: what is special to the command comes first. */
 enum option_group option_group_at(uint32_t i); /* i < GROUP_N */
 
-/* Calls `visit` for each option of the command that belongs to the group, in table order. */
+/* Calls `visit` for each option of the command that belongs to the group and is not hidden, in
+ * table order. */
 typedef void option_visit(void *user, enum option_id id, const struct option *row);
 void option_each(enum command_id command, enum option_group group, option_visit *visit, void *user);
 

@@ -60,7 +60,7 @@ static enum status unknown_option(const struct line *line, struct span name, str
     enum command_id command = line->has_command ? line->options->command : CMD_N;
     for (enum option_id i = 0; i < OPT_N; i++) {
         const struct option *row = option_row(i);
-        if (!is_candidate(row, command))
+        if (!is_candidate(row, command) || (row->traits & OPTION_HIDDEN))
             continue;
         spelling_offer(&spelling, span_of(row->name));
         const char *aliases = row->aliases;

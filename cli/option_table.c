@@ -13,6 +13,7 @@
     (BIT(CMD_TOKENIZE) | BIT(CMD_DETOKENIZE) | BIT(CMD_RENDER) | BIT(CMD_PARSE) | BIT(CMD_SCORE))
 #define WITH_MODEL  (BIT(CMD_RUN) | BIT(CMD_INSPECT) | BIT(CMD_BENCH) | JSON_LINES)
 #define WITH_ENGINE (WITH_MODEL & ~BIT(CMD_BENCH))
+#define IN_GROUP    (BIT(CMD_RUN) | BIT(CMD_SCORE) | BIT(CMD_BENCH))
 #define TABLES      (BIT(CMD_INSPECT) | BIT(CMD_BENCH))
 
 /* One option is a paragraph here, not a column of fields: */
@@ -74,10 +75,6 @@ static const struct option rows[OPT_N] = {
         .name = "threads", .shorts = "t", .kind = OPTION_INT, .metavar = "N", .fallback = "auto",
         .min = 1, .max = 512, .group = GROUP_MODEL, .commands = WITH_MODEL, .traits = OPTION_AUTO,
         .help = "threads; auto is one per core"},
-    [OPT_WORKERS] = {
-        .name = "workers", .kind = OPTION_INT, .metavar = "N", .fallback = "1", .min = 1, .max = 1,
-        .group = GROUP_MODEL, .commands = WITH_MODEL, .traits = OPTION_RARE,
-        .help = "worker processes on this machine; this version has one"},
     [OPT_KERNELS] = {
         .name = "kernels", .kind = OPTION_CHOICE, .metavar = "auto|ref|avx2|avx512",
         .fallback = "auto", .group = GROUP_MODEL, .commands = WITH_MODEL,
@@ -91,6 +88,41 @@ static const struct option rows[OPT_N] = {
         .metavar = "auto|qwen3.5|qwen3.5-small|qwen3.6|qwen3", .fallback = "auto",
         .group = GROUP_MODEL, .commands = BIT(CMD_RUN) | BIT(CMD_RENDER) | BIT(CMD_PARSE),
         .help = "chat template; auto is the model file's"},
+
+    [OPT_WORKERS] = {
+        .name = "workers", .kind = OPTION_INT, .metavar = "N", .fallback = "1", .min = 1,
+        .max = 1024, .group = GROUP_WORKERS, .commands = WITH_MODEL,
+        .help = "worker processes that share the model, started by mpirun if more than 1"},
+    [OPT_HOSTFILE] = {
+        .name = "hostfile", .aliases = "hosts", .kind = OPTION_STRING, .metavar = "FILE",
+        .group = GROUP_WORKERS, .commands = IN_GROUP,
+        .help = "start the workers on these machines; the file is handed to mpirun"},
+    [OPT_ATTENTION_GROUPS] = {
+        .name = "attention-groups", .aliases = "data-parallel-size", .shorts = "dp",
+        .kind = OPTION_INT, .metavar = "N", .fallback = "auto", .min = 1, .max = 1024,
+        .group = GROUP_WORKERS, .commands = IN_GROUP, .traits = OPTION_AUTO,
+        .help = "groups of workers with sequences of their own; auto is one per machine"},
+    [OPT_EP_EXCHANGE] = {
+        .name = "ep-exchange", .kind = OPTION_CHOICE, .metavar = "auto|replicated|gather|alltoall",
+        .fallback = "auto", .group = GROUP_WORKERS, .commands = IN_GROUP,
+        .help = "how tokens reach their experts; auto measures at start"},
+    [OPT_NODES] = {
+        .name = "nodes", .kind = OPTION_INT, .metavar = "N", .fallback = "auto", .min = 1,
+        .max = 1024, .group = GROUP_WORKERS, .commands = IN_GROUP,
+        .traits = OPTION_AUTO | OPTION_RARE,
+        .help = "treat the workers as if they were on so many machines"},
+    [OPT_LAUNCHER] = {
+        .name = "launcher", .kind = OPTION_CHOICE, .metavar = "mpirun|none", .fallback = "mpirun",
+        .group = GROUP_WORKERS, .commands = IN_GROUP, .traits = OPTION_RARE,
+        .help = "what starts the workers; none shows the command line and exits"},
+    [OPT_MPIRUN_ARGS] = {
+        .name = "mpirun-args", .kind = OPTION_STRING, .metavar = "ARGS", .group = GROUP_WORKERS,
+        .commands = IN_GROUP, .traits = OPTION_RARE,
+        .help = "more arguments for mpirun, separated by spaces"},
+    [OPT_FAULT] = {
+        .name = "fault", .kind = OPTION_STRING, .metavar = "PHASE[/LAYER]:RANK:ACTION",
+        .group = GROUP_WORKERS, .commands = IN_GROUP, .traits = OPTION_LINE_ONLY | OPTION_HIDDEN,
+        .help = "make a worker fail at that point"},
 
     [OPT_OUTPUT] = {
         .name = "output", .shorts = "o", .kind = OPTION_CHOICE,

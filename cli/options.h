@@ -55,6 +55,13 @@ enum option_id {
     OPT_UBATCH_SIZE,
     OPT_THREADS,
     OPT_WORKERS,
+    OPT_HOSTFILE,
+    OPT_NODES,
+    OPT_ATTENTION_GROUPS,
+    OPT_EP_EXCHANGE,
+    OPT_LAUNCHER,
+    OPT_MPIRUN_ARGS,
+    OPT_FAULT,
     OPT_KERNELS,
     OPT_KV_CACHE_DTYPE,
     OPT_CHAT_TEMPLATE,
@@ -129,6 +136,7 @@ enum option_kind {
 enum option_group {
     GROUP_GENERAL,
     GROUP_MODEL,
+    GROUP_WORKERS,
     GROUP_OUTPUT,
     GROUP_COMMAND,
     GROUP_SAMPLING,
@@ -141,6 +149,7 @@ enum option_traits {
     OPTION_AUTO = 4,       /* "auto" is a value too, and means unset */
     OPTION_MAY_LACK = 8,   /* the value may be missing: --tensors [GLOB] */
     OPTION_LINE_ONLY = 16, /* no environment name, no config key */
+    OPTION_HIDDEN = 32,    /* for tests: not in help, man pages and completion */
 };
 
 /* One row of the table. Texts are constants; NULL means none. */

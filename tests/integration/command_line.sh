@@ -19,7 +19,7 @@ for command in run inspect synth tokenize detokenize render parse score bench co
     [ ! -s "$folder/out" ] || fail "$command writes its mistakes to standard output"
 done
 run 0 run --help-all
-has out "--workers"
+has out "--mpirun-args"
 run 0 --version
 has out "shoal "
 cp "$folder/out" "$folder/version"
