@@ -52,6 +52,7 @@ static void run_attention(struct kernel_work *work, const struct kernel_run *run
                                   .n_rows_entries = 1,
                                   .n_tokens = run->n_tokens,
                                   .n_heads = N_HEADS,
+                                  .heads_per_kv = N_HEADS / N_KV_HEADS,
                                   .scale = 1 / sqrtf((float)D_HEAD)};
     run->kernels->attention(run->ctx, &args);
 }

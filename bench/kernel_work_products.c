@@ -224,12 +224,15 @@ enum status prepare_experts(struct kernel_work *work, struct error *err) {
     e->weights = work_floats(work, n_pairs, 5, 1);
     e->args = (struct experts_args){
         .top_k = TOP_K,
+        .n_experts_all = N_EXPERTS,
+        .buckets = {0, EXPERT_BUCKETS},
         .gate_out = work_floats(work, n_pairs * d_ff, 0, 0),
         .up_out = work_floats(work, n_pairs * d_ff, 0, 0),
         .hidden_blocks =
             arena_array(&work->arena, n_pairs * d_ff / ACT_BLOCK, sizeof(struct act_block)),
         .down_out = work_floats(work, n_pairs * d_model, 0, 0),
-        .order = arena_array(&work->arena, n_pairs + 2 * N_EXPERTS + 2, sizeof(uint32_t))};
+        .order =
+            arena_array(&work->arena, n_pairs + c->n_tokens + 2 * N_EXPERTS + 1, sizeof(uint32_t))};
     if (!e->ids || !e->weights || !e->args.gate_out || !e->args.up_out || !e->args.hidden_blocks ||
         !e->args.down_out || !e->args.order)
         return no_memory(work, err);

@@ -4,6 +4,8 @@
 
 #include "base/size.h"
 
+#include <stdbool.h>
+
 struct cursor {
     uint64_t at, end; /* next free byte; largest ever */
 };
@@ -24,7 +26,7 @@ static uint64_t max_u64(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-static uint64_t widest_input(const struct hparams *hp, int with_mtp) {
+static uint64_t widest_input(const struct hparams *hp, bool with_mtp) {
     uint64_t widest = hp->d_model;
     widest = max_u64(widest, (uint64_t)hp->n_heads * hp->d_head);
     widest = max_u64(widest, (uint64_t)hp->n_v_heads * hp->d_v);
@@ -58,7 +60,7 @@ static void plan_gdn(struct activation_plan *plan, struct cursor *c, const struc
 }
 
 static void plan_ffn(struct activation_plan *plan, struct cursor *c, const struct hparams *hp,
-                     uint64_t n_tokens) {
+                     uint64_t n_tokens, unsigned flags) {
     if (hp->n_experts == 0) {
         plan->gate_out = take_floats(c, n_tokens, hp->d_ff);
         plan->up_out = take_floats(c, n_tokens, hp->d_ff);
@@ -66,13 +68,15 @@ static void plan_ffn(struct activation_plan *plan, struct cursor *c, const struc
     }
     uint64_t n_slots = n_tokens * hp->top_k;
     plan->router_logits = take_floats(c, n_tokens, hp->n_experts);
+    if (flags & ACTIVATION_IN_GROUP)
+        plan->router_own = take_floats(c, n_tokens, hp->n_experts);
     plan->expert_ids = take(c, n_slots, sizeof(uint32_t));
     plan->expert_weights = take_floats(c, n_slots, 1);
     plan->gate_out = take_floats(c, n_slots, hp->d_ff_expert);
     plan->up_out = take_floats(c, n_slots, hp->d_ff_expert);
     plan->hidden_blocks = take(c, n_slots * div_up(hp->d_ff_expert, 32), ACTIVATION_BLOCK_BYTES);
     plan->down_out = take_floats(c, n_slots, hp->d_model);
-    plan->order = take(c, n_slots + 2 * (uint64_t)hp->n_experts + 2, sizeof(uint32_t));
+    plan->order = take(c, n_slots + n_tokens + 2 * (uint64_t)hp->n_experts + 1, sizeof(uint32_t));
     plan->shared_gate = take_floats(c, n_tokens, hp->d_ff_shared);
     plan->shared_up = take_floats(c, n_tokens, hp->d_ff_shared);
     plan->shared_blocks = take(c, n_tokens * div_up(hp->d_ff_shared, 32), ACTIVATION_BLOCK_BYTES);
@@ -81,7 +85,8 @@ static void plan_ffn(struct activation_plan *plan, struct cursor *c, const struc
 }
 
 void activation_plan_compute(struct activation_plan *plan, const struct hparams *hp,
-                             uint32_t n_step_tokens, uint32_t n_logit_rows, int with_mtp) {
+                             uint32_t n_step_tokens, uint32_t n_logit_rows, unsigned flags) {
+    bool with_mtp = flags & ACTIVATION_WITH_MTP;
     uint64_t n_tokens = n_step_tokens;
     struct cursor c = {0};
     *plan = (struct activation_plan){0};
@@ -102,11 +107,13 @@ void activation_plan_compute(struct activation_plan *plan, const struct hparams 
     if (hp->n_gdn_layers > 0)
         plan_gdn(plan, &c, hp, n_tokens);
     c.at = shared;
-    plan_ffn(plan, &c, hp, n_tokens);
+    plan_ffn(plan, &c, hp, n_tokens, flags);
     c.at = shared;
     plan->head_in = take_floats(&c, n_logit_rows, hp->d_model);
     plan->head_blocks =
         take(&c, (uint64_t)n_logit_rows * div_up(hp->d_model, 32), ACTIVATION_BLOCK_BYTES);
     plan->logits = take_floats(&c, n_logit_rows, hp->n_vocab);
+    if (flags & ACTIVATION_IN_GROUP)
+        plan->own_logits = take_floats(&c, n_logit_rows, hp->n_vocab);
     plan->bytes = c.end;
 }

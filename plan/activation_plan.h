@@ -39,12 +39,13 @@ struct activation_plan {
     uint64_t qkvz;    /* [T, conv_dim + n_v_heads * d_v], qwen3next only */
     /* experts */
     uint64_t router_logits;          /* [T, n_experts] */
+    uint64_t router_own;             /* [T, n_experts] at most: this rank's columns, in a group */
     uint64_t expert_ids;             /* [T, top_k] uint32 */
     uint64_t expert_weights;         /* [T, top_k] */
     uint64_t gate_out, up_out;       /* [T * top_k, d_ff_expert] or [T, d_ff] */
     uint64_t hidden_blocks;          /* [T * top_k, d_ff_expert / 32] */
     uint64_t down_out;               /* [T * top_k, d_model] */
-    uint64_t order;                  /* [T * top_k + 2 * n_experts + 2] uint32 */
+    uint64_t order;                  /* [T * (top_k + 1) + 2 * n_experts + 1] uint32 */
     uint64_t shared_gate, shared_up; /* [T, d_ff_shared] */
     uint64_t shared_blocks;          /* [T, d_ff_shared / 32] */
     uint64_t shared_out;             /* [T, d_model] */
@@ -53,12 +54,17 @@ struct activation_plan {
     uint64_t head_in;     /* [R, d_model] */
     uint64_t head_blocks; /* [R, d_model / 32] */
     uint64_t logits;      /* [R, n_vocab] */
+    uint64_t own_logits;  /* [R, n_vocab] at most: this rank's columns, in a group */
     /* MTP block */
     uint64_t mtp_in; /* [T, 2 * d_model] */
     uint64_t bytes;  /* of all */
 };
 
+/* Flags. */
+#define ACTIVATION_WITH_MTP 1u
+#define ACTIVATION_IN_GROUP 2u
+
 void activation_plan_compute(struct activation_plan *plan, const struct hparams *hp,
-                             uint32_t n_step_tokens, uint32_t n_logit_rows, int with_mtp);
+                             uint32_t n_step_tokens, uint32_t n_logit_rows, unsigned flags);
 
 #endif

@@ -3,7 +3,8 @@
  *
  *     s_j = scale * (q . k_j)  for j = 0 .. pos;   out = sum_j softmax(s)_j v_j
  *     out[i] *= sigmoid(gate[i])                                   if there is a gate
- * Query head h reads KV head floor(h / (n_heads / n_kv_heads)).
+ * Query head h reads KV head floor((h + first_head) / heads_per_kv): a rank's heads may begin and
+ * end inside a KV head, and its cache holds the KV heads that they touch.
  *
  * The keys are cut into splits of ATTENTION_SPLIT positions at absolute places; a row at `pos`
  * sees pos + 1 of them. The fast variants compute, for each split of a query,
@@ -18,7 +19,7 @@
  * arXiv:2205.14135.) The context sets the number of splits, never their length, and a query's
  * sums are its own, so prefill, chunks and decode of one position give the same bits.
  * Tolerance: relative L2 1e-5 per head against attention_ref (which reads the same pages).
- * Scratch: (n_heads / n_kv_heads) * (d_head + 260) * 4 + 128 * d_head + 256 bytes must fit. */
+ * Scratch: heads_per_kv * (d_head + 260) * 4 + 128 * d_head + 256 bytes must fit. */
 #ifndef SHOAL_KERNELS_ATTENTION_ATTENTION_H
 #define SHOAL_KERNELS_ATTENTION_ATTENTION_H
 
@@ -70,7 +71,9 @@ struct attention_args {
     const struct kv_layer *kv;                    /* already holds the new tokens */
     const struct kv_rows *rows;
     uint32_t n_rows_entries;
-    uint32_t n_tokens, n_heads; /* n_heads a multiple of n_kv_heads, d_head a multiple of 16 */
+    uint32_t n_tokens, n_heads; /* d_head a multiple of 16 */
+    uint32_t heads_per_kv;      /* query heads of a whole KV head; at least 1 if there are heads */
+    uint32_t first_head;        /* place of head 0 in the first KV head: below heads_per_kv */
     float scale;
     struct act_block *blocks; /* [n_tokens, n_heads * d_head / 32] of out (activation.h), or NULL;
                                  d_head a multiple of 32 then */

@@ -40,7 +40,7 @@ static double score(const struct attention_args *a, const uint32_t *pages, uint3
 static void attend(const struct attention_args *a, const uint32_t *pages, uint32_t row,
                    uint32_t head, uint32_t pos, double *acc) {
     const struct kv_layer *kv = a->kv;
-    uint32_t kv_head = head / (a->n_heads / kv->n_kv_heads);
+    uint32_t kv_head = (head + a->first_head) / a->heads_per_kv;
     const float *q = a->q + ((size_t)row * a->n_heads + head) * kv->d_head;
     float *out = a->out + ((size_t)row * a->n_heads + head) * kv->d_head;
     double largest = -INFINITY;
@@ -66,6 +66,8 @@ static void attend(const struct attention_args *a, const uint32_t *pages, uint32
 void attention_ref(struct kernel_ctx *k, const struct attention_args *a) {
     double *acc = kernel_scratch(k, 0);
     assert(a->kv->d_head * sizeof *acc <= KERNEL_SCRATCH_BYTES);
+    assert(a->n_heads == 0 ||
+           (a->first_head + a->n_heads - 1) / a->heads_per_kv < a->kv->n_kv_heads);
     for (uint32_t e = 0; e < a->n_rows_entries; e++) {
         const struct kv_rows *rows = &a->rows[e];
         for (uint32_t r = 0; r < rows->n_rows; r++) {

@@ -40,13 +40,28 @@ struct attention_carry {
 struct attention_job {
     struct attention_args args;
     const struct kernel_ctx *k;
-    uint32_t n_heads_per_kv;
-    uint32_t rows_max; /* of a group */
+    uint32_t n_kv_heads; /* that the query heads read */
+    uint32_t heads_max;  /* query heads of a group */
+    uint32_t rows_max;   /* of a group */
     size_t tile_bytes, scores_bytes, carry_bytes, partial_bytes;
     uint32_t n_partials; /* in each thread's scratch */
     struct attention_item wave_begin;
     uint32_t wave_idx, wave_items;
 };
+
+/* The query heads that read the item's KV head: the first may have fewer before this rank's, the
+ * last fewer behind. */
+static inline uint32_t group_head(const struct attention_job *job,
+                                  const struct attention_item *item) {
+    uint32_t whole = item->kv_head * job->args.heads_per_kv;
+    return whole > job->args.first_head ? whole - job->args.first_head : 0;
+}
+
+static inline uint32_t group_heads(const struct attention_job *job,
+                                   const struct attention_item *item) {
+    uint32_t end = (item->kv_head + 1) * job->args.heads_per_kv - job->args.first_head;
+    return (end < job->args.n_heads ? end : job->args.n_heads) - group_head(job, item);
+}
 
 static inline uint32_t group_rows(const struct attention_job *job,
                                   const struct attention_item *item) {
@@ -63,7 +78,7 @@ static inline uint32_t group_splits(const struct attention_job *job,
 /* Moves to the next group: KV heads of the same rows first. */
 static inline void next_group(const struct attention_job *job, struct attention_item *item) {
     item->split = 0;
-    if (++item->kv_head < job->args.kv->n_kv_heads)
+    if (++item->kv_head < job->n_kv_heads)
         return;
     item->kv_head = 0;
     item->row += group_rows(job, item);
@@ -83,7 +98,7 @@ static inline void next_item(const struct attention_job *job, struct attention_i
  * computes it. */
 static inline struct split_partial partial_at(const struct attention_job *job, uint32_t idx) {
     unsigned char *scratch = kernel_scratch(job->k, idx / job->n_partials);
-    size_t n_queries = (size_t)job->rows_max * job->n_heads_per_kv;
+    size_t n_queries = (size_t)job->rows_max * job->heads_max;
     size_t fixed = job->tile_bytes + job->scores_bytes + 2 * job->carry_bytes;
     float *at = (float *)(void *)(scratch + fixed + idx % job->n_partials * job->partial_bytes);
     return (struct split_partial){.acc = at,
@@ -113,12 +128,11 @@ static void attention_partials(void *arg, uint32_t thread_idx, uint32_t n_thread
             .pages = rows->pages,
             .kv_head = item.kv_head,
             .split = item.split,
-            .q = a->q + ((uint64_t)(rows->row_begin + item.row) * a->n_heads +
-                         (uint64_t)item.kv_head * job->n_heads_per_kv) *
-                            d,
+            .q = a->q +
+                 ((uint64_t)(rows->row_begin + item.row) * a->n_heads + group_head(job, &item)) * d,
             .q_row_stride = (uint64_t)a->n_heads * d,
             .n_rows = group_rows(job, &item),
-            .n_heads_per_kv = job->n_heads_per_kv,
+            .n_heads = group_heads(job, &item),
             .pos = rows->pos_begin + item.row,
             .scale = a->scale,
             .tile = (float *)(void *)scratch,
@@ -166,8 +180,9 @@ static inline void merge_query(const struct attention_job *job, const struct att
                                uint32_t query, uint32_t idx, uint32_t n_splits) {
     const struct attention_args *a = &job->args;
     const struct kv_rows *rows = &a->rows[item->entry];
-    uint32_t d = a->kv->d_head, row = item->row + query / job->n_heads_per_kv;
-    uint32_t head = item->kv_head * job->n_heads_per_kv + query % job->n_heads_per_kv;
+    uint32_t d = a->kv->d_head, n_heads = group_heads(job, item);
+    uint32_t row = item->row + query / n_heads;
+    uint32_t head = group_head(job, item) + query % n_heads;
     uint64_t token = (uint64_t)rows->row_begin + row;
     float *out = a->out + (token * a->n_heads + head) * d;
     struct attention_carry sofar = {0};
@@ -205,7 +220,7 @@ static void attention_merge(void *arg, uint32_t thread_idx, uint32_t n_threads) 
         uint32_t n_splits = group_splits(job, &item) - item.split;
         if (n_splits > job->wave_items - i)
             n_splits = job->wave_items - i;
-        uint32_t n_queries = group_rows(job, &item) * job->n_heads_per_kv;
+        uint32_t n_queries = group_rows(job, &item) * group_heads(job, &item);
         for (uint32_t query = 0; query < n_queries; query++) {
             if (turn++ % n_threads == thread_idx)
                 merge_query(job, &item, query, i, n_splits);
@@ -218,11 +233,11 @@ static void attention_merge(void *arg, uint32_t thread_idx, uint32_t n_threads) 
 /* Lays out scratch: tile, scores, two carries, then as many partial results as fit. */
 static inline void plan_scratch(struct attention_job *job, uint32_t n_rows_max) {
     uint32_t d = job->args.kv->d_head;
-    uint32_t rows = GROUP_QUERIES / job->n_heads_per_kv;
+    uint32_t rows = GROUP_QUERIES / job->heads_max;
     if (rows > n_rows_max)
         rows = n_rows_max;
     job->rows_max = rows ? rows : 1;
-    size_t n_queries = (size_t)job->rows_max * job->n_heads_per_kv;
+    size_t n_queries = (size_t)job->rows_max * job->heads_max;
     job->tile_bytes = (size_t)KV_PAGE_TOKENS * d * sizeof(float);
     job->scores_bytes = n_queries * ATTENTION_SPLIT * sizeof(float);
     job->carry_bytes = align_up(n_queries * sizeof(struct attention_carry), 64);
@@ -233,8 +248,14 @@ static inline void plan_scratch(struct attention_job *job, uint32_t n_rows_max) 
 }
 
 static inline void attention_simd(struct kernel_ctx *k, const struct attention_args *a) {
+    if (a->n_heads == 0)
+        return;
     struct attention_job job = {
-        .args = *a, .k = k, .n_heads_per_kv = a->n_heads / a->kv->n_kv_heads};
+        .args = *a,
+        .k = k,
+        .n_kv_heads = (a->first_head + a->n_heads - 1) / a->heads_per_kv + 1,
+        .heads_max = a->n_heads < a->heads_per_kv ? a->n_heads : a->heads_per_kv};
+    assert(a->first_head < a->heads_per_kv && job.n_kv_heads <= a->kv->n_kv_heads);
     assert(!a->blocks || a->kv->d_head % ACT_BLOCK == 0);
     uint32_t n_rows_max = 0;
     uint64_t n_floats = 0, n_items = 0;

@@ -2,7 +2,7 @@
 /* One split of attention.h: a group of queries against the keys and values of one KV head.
  *
  * A group is some consecutive rows of one sequence times the query heads that share the KV head;
- * query = row * n_heads_per_kv + head. The positions are taken page by page, and what a page holds
+ * query = row * n_heads + head. The positions are taken page by page, and what a page holds
  * of the head is a tile. For scores the lanes are positions, so a key element is one load for 16 of
  * them and nothing is added across lanes; for the results the lanes are elements of the value.
  * Either way the sums of several queries are kept in registers, which use what is loaded together.
@@ -42,13 +42,13 @@ struct split_work {
     const uint32_t *pages; /* of the sequence */
     uint32_t kv_head;
     uint32_t split;
-    const float *q;        /* first row, first head of the group: [n_heads_per_kv, d_head] */
+    const float *q;        /* first row, first head of the group: [n_heads, d_head] */
     uint64_t q_row_stride; /* in floats */
-    uint32_t n_rows, n_heads_per_kv;
+    uint32_t n_rows, n_heads;
     uint32_t pos; /* of the first row */
     float scale;
     float *tile;   /* [KV_PAGE_TOKENS * d_head], scratch */
-    float *scores; /* [n_rows * n_heads_per_kv, ATTENTION_SPLIT], scratch */
+    float *scores; /* [n_rows * n_heads, ATTENTION_SPLIT], scratch */
 };
 
 /* Keys [d_head, KV_PAGE_TOKENS] or values [KV_PAGE_TOKENS, d_head] of a page. */
@@ -215,7 +215,7 @@ block_run(const struct query_block *b, const struct kv_tile *tile, uint32_t d, i
 /* All rows of the group that see the tile at position j. acc: the group's, or NULL for scores. */
 static inline void tile_run(const struct split_work *w, const struct kv_tile *tile, uint32_t j,
                             float *acc) {
-    uint32_t d = w->kv->d_head, n_heads = w->n_heads_per_kv;
+    uint32_t d = w->kv->d_head, n_heads = w->n_heads;
     for (uint32_t row = 0; row < w->n_rows; row++) {
         uint32_t n_row = split_positions(w->pos + row, w->split);
         if (j >= n_row)
@@ -274,13 +274,13 @@ static inline void split_attend(const struct split_work *w, const struct split_p
     }
     for (uint32_t row = 0; row < w->n_rows; row++) {
         uint32_t n_row = split_positions(w->pos + row, w->split);
-        for (uint32_t h = 0; n_row && h < w->n_heads_per_kv; h++) {
-            uint32_t query = row * w->n_heads_per_kv + h;
+        for (uint32_t h = 0; n_row && h < w->n_heads; h++) {
+            uint32_t query = row * w->n_heads + h;
             split_weights(w->scores + (size_t)query * ATTENTION_SPLIT, n_row, w->scale,
                           &out->largest[query], &out->sum[query]);
         }
     }
-    memset(out->acc, 0, (size_t)w->n_rows * w->n_heads_per_kv * w->kv->d_head * sizeof(float));
+    memset(out->acc, 0, (size_t)w->n_rows * w->n_heads * w->kv->d_head * sizeof(float));
     for (uint32_t j = 0; j < n; j += KV_PAGE_TOKENS) {
         struct kv_tile values = tile_open(w, 1, j, n);
         tile_run(w, &values, j, out->acc);

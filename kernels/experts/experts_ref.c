@@ -72,17 +72,15 @@ static void down_rows(void *arg, uint32_t thread_idx, uint32_t n_threads) {
 
 static void combine_rows(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     const struct experts_job *job = arg;
-    combine_share(job->a, thread_idx, n_threads);
+    combine_share(job->a, &job->order, thread_idx, n_threads);
 }
 
 void experts_ref(struct kernel_ctx *k, const struct experts_args *a) {
-    assert(a->top_k >= 1 && a->top_k <= EXPERT_TOP_K_MAX);
     assert(2 * (uint64_t)a->x->d * sizeof(float) <= KERNEL_SCRATCH_BYTES);
     assert((uint64_t)a->down->d_in * sizeof(float) <= KERNEL_SCRATCH_BYTES);
     struct experts_job job = {.k = k, .a = a, .order = expert_order_build(a)};
     thread_pool_run(k->pool, hidden_rows, &job);
     thread_pool_run(k->pool, down_rows, &job);
-    if (a->beside)
-        matmul_ref(k, a->beside, 1);
+    matmul_ref(k, a->beside, a->n_beside);
     thread_pool_run(k->pool, combine_rows, &job);
 }

@@ -2,12 +2,12 @@
 /* experts.h for 16 lanes, in three phases with a meeting of all threads after each:
  *
  *   hidden    gate and up of 32 rows of an expert, SwiGLU, the 32 hidden values quantised
- *   down      16 rows of an expert, or of the product beside
+ *   down      16 rows of an expert, or of a product beside
  *   combine   256 columns of a token
  *
- * The first two hand out (expert, rows) by a counter: experts have very different numbers of
- * tokens, so fixed ranges would leave threads waiting. Which thread takes a piece does not show
- * in the result. */
+ * A rank none of whose experts were chosen has only the products beside. The first two hand out
+ * (expert, rows) by a counter: experts have very different numbers of tokens, so fixed ranges would
+ * leave threads waiting. Which thread takes a piece does not show in the result. */
 #ifndef SHOAL_KERNELS_EXPERTS_EXPERTS_SIMD_H
 #define SHOAL_KERNELS_EXPERTS_EXPERTS_SIMD_H
 
@@ -28,8 +28,9 @@ struct experts_job {
     const struct experts_args *a;
     matmul_panels_fn *panels; /* this machine's */
     struct expert_order order;
-    struct activation hidden; /* [n_pairs, d_ff] in gate_out and hidden_blocks */
-    struct work_list pieces;  /* of the running phase */
+    struct activation hidden; /* [n_tokens * top_k, d_ff] in gate_out and hidden_blocks */
+    uint64_t n_beside_pieces;
+    struct work_list pieces; /* of the running phase */
 };
 
 /* The product of one expert for its pairs; rows of `y` are pairs. */
@@ -88,7 +89,7 @@ static inline void hidden_pieces(void *arg, uint32_t thread_idx, uint32_t n_thre
     }
 }
 
-/* The down projection and the product beside it go in pieces of panels that share their loads. */
+/* The down projection and the products beside it go in pieces of panels that share their loads. */
 static inline uint32_t piece_count(uint32_t d_out) {
     return (panel_count(d_out) + PANELS_TOGETHER - 1) / PANELS_TOGETHER;
 }
@@ -110,51 +111,69 @@ static inline void down_piece(const struct experts_job *job, uint32_t expert, ui
     piece_run(job, &down, piece, scratch);
 }
 
+/* Pieces of the products beside are counted through. */
+static inline uint64_t beside_pieces(const struct experts_args *a) {
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < a->n_beside; i++)
+        n += piece_count(a->beside[i].w->d_out);
+    return n;
+}
+
 static inline void beside_piece(const struct experts_job *job, uint32_t piece,
                                 struct panel_scratch *scratch) {
-    const struct panel_args panels = panels_of(job->a->beside);
+    const struct matmul_args *product = job->a->beside;
+    for (uint32_t n; piece >= (n = piece_count(product->w->d_out)); product++)
+        piece -= n;
+    const struct panel_args panels = panels_of(product);
     piece_run(job, &panels, piece, scratch);
 }
 
-/* The product beside comes first: with many tokens its pieces are the largest. */
+/* The products beside come first: with many tokens their pieces are the largest. */
 static inline void down_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     struct experts_job *job = arg;
-    const struct experts_args *a = job->a;
     struct panel_scratch *scratch = kernel_scratch(job->k, thread_idx);
-    uint32_t n_each = piece_count(a->down->d_out);
-    uint64_t n_beside = a->beside ? piece_count(a->beside->w->d_out) : 0;
+    uint32_t n_each = piece_count(job->a->down->d_out);
     uint64_t begin, end;
     while (work_take(&job->pieces, n_threads, 1, &begin, &end)) {
         for (uint64_t i = begin; i < end; i++) {
-            if (i < n_beside)
+            if (i < job->n_beside_pieces) {
                 beside_piece(job, (uint32_t)i, scratch);
-            else
-                down_piece(job, job->order.active[(i - n_beside) / n_each],
-                           (uint32_t)((i - n_beside) % n_each), scratch);
+                continue;
+            }
+            uint64_t at = i - job->n_beside_pieces;
+            down_piece(job, job->order.active[at / n_each], (uint32_t)(at % n_each), scratch);
         }
     }
 }
 
 static inline void combine_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     const struct experts_job *job = arg;
-    combine_share(job->a, thread_idx, n_threads);
+    combine_share(job->a, &job->order, thread_idx, n_threads);
+}
+
+/* A phase: all threads take its n pieces. */
+static inline void experts_phase(struct experts_job *job, thread_pool_task *task, uint64_t n) {
+    job->pieces.n = n;
+    atomic_store(&job->pieces.next, 0);
+    if (n > 0)
+        thread_pool_run(job->k->pool, task, job);
 }
 
 static inline void experts_simd(struct kernel_ctx *k, const struct experts_args *a,
                                 matmul_panels_fn *panels) {
-    assert(a->top_k >= 1 && a->top_k <= EXPERT_TOP_K_MAX);
     assert(a->gate->d_out % HIDDEN_ROWS == 0 && a->down->d_in == a->gate->d_out);
-    struct experts_job job = {.k = k, .a = a, .panels = panels, .order = expert_order_build(a)};
+    struct experts_job job = {.k = k,
+                              .a = a,
+                              .panels = panels,
+                              .order = expert_order_build(a),
+                              .n_beside_pieces = beside_pieces(a)};
     job.hidden = (struct activation){.x = a->gate_out,
                                      .blocks = a->hidden_blocks,
-                                     .n_tokens = job.order.n_pairs,
+                                     .n_tokens = a->x->n_tokens * a->top_k,
                                      .d = a->gate->d_out};
-    job.pieces.n = (uint64_t)job.order.n_active * (a->gate->d_out / HIDDEN_ROWS);
-    thread_pool_run(k->pool, hidden_pieces, &job);
-    job.pieces.n = (uint64_t)job.order.n_active * piece_count(a->down->d_out) +
-                   (a->beside ? piece_count(a->beside->w->d_out) : 0);
-    atomic_store(&job.pieces.next, 0);
-    thread_pool_run(k->pool, down_pieces, &job);
+    uint64_t n_active = job.order.n_active;
+    experts_phase(&job, hidden_pieces, n_active * (a->gate->d_out / HIDDEN_ROWS));
+    experts_phase(&job, down_pieces, n_active * piece_count(a->down->d_out) + job.n_beside_pieces);
     parallel_run(k, combine_pieces, &job, (uint64_t)job.order.n_pairs * a->down->d_out);
 }
 

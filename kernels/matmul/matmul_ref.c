@@ -31,7 +31,7 @@ static void matmul_rows(void *arg, uint32_t thread_idx, uint32_t n_threads) {
 }
 
 void matmul_ref(struct kernel_ctx *k, const struct matmul_args *products, uint32_t n) {
-    assert(n >= 1 && n <= MATMUL_PRODUCTS_MAX);
+    assert(n <= MATMUL_PRODUCTS_MAX);
     for (uint32_t i = 0; i < n; i++) {
         const struct matmul_args *a = &products[i];
         assert(a->x->d == a->w->d_in && a->y_stride >= a->w->d_out);

@@ -105,12 +105,17 @@ static uint64_t panel_cost(const struct matmul_args *a) {
     return (uint64_t)PANEL_ROWS * a->w->d_in * (dtype_is_quantised(a->w->dtype) ? 1 : 4);
 }
 
+/* How many: none where a rank lacks rows of the step or of the matrix. */
+static uint64_t product_panels(const struct matmul_args *a) {
+    return a->x->n_tokens > 0 ? panel_count(a->w->d_out) : 0;
+}
+
 /* The product's panels whose place in the list of all costs lies in begin .. end - 1; `first` is
  * the place of its panel 0. */
 static void matmul_panels(const struct matmul_args *a, uint64_t first, uint64_t each,
                           uint64_t begin, uint64_t end, struct panel_scratch *scratch) {
     const struct panel_args panels = panels_of(a);
-    uint64_t n = panel_count(a->w->d_out);
+    uint64_t n = product_panels(a);
     uint64_t panel_begin = begin > first ? div_up(begin - first, each) : 0;
     uint64_t panel_end = end > first ? div_up(end - first, each) : 0;
     panel_end = panel_end < n ? panel_end : n;
@@ -125,9 +130,12 @@ static void matmul_share(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     while (work_take(&job->costs, n_threads, job->cost_least, &begin, &end)) {
         uint64_t first = 0;
         for (uint32_t i = 0; i < job->n; i++) {
-            matmul_panels(&job->products[i], first, job->cost_each[i], begin, end,
+            const struct matmul_args *a = &job->products[i];
+            if (product_panels(a) == 0)
+                continue;
+            matmul_panels(a, first, job->cost_each[i], begin, end,
                           kernel_scratch(job->k, thread_idx));
-            first += job->cost_each[i] * panel_count(job->products[i].w->d_out);
+            first += job->cost_each[i] * product_panels(a);
         }
     }
 }
@@ -135,18 +143,23 @@ static void matmul_share(void *arg, uint32_t thread_idx, uint32_t n_threads) {
 static void matmul_simd(struct kernel_ctx *k, const struct matmul_args *products, uint32_t n) {
     struct matmul_job job = {.k = k, .products = products, .n = n};
     uint64_t n_elements = 0;
-    assert(n >= 1 && n <= MATMUL_PRODUCTS_MAX);
+    assert(n <= MATMUL_PRODUCTS_MAX);
     for (uint32_t i = 0; i < n; i++) {
         const struct matmul_args *a = &products[i];
         assert(a->x->d == a->w->d_in && a->y_stride >= a->w->d_out);
         assert(!dtype_is_quantised(a->w->dtype) ||
                (a->w->layout == MATRIX_PANELS && a->w->d_in % ACT_BLOCK == 0));
+        if (product_panels(a) == 0)
+            continue;
+        assert(a->split->part_begin[0] < a->split->part_begin[a->split->n_parts]);
         job.cost_each[i] = panel_cost(a);
-        job.costs.n += job.cost_each[i] * panel_count(a->w->d_out);
+        job.costs.n += job.cost_each[i] * product_panels(a);
         if (job.cost_least < PANELS_TOGETHER * job.cost_each[i])
             job.cost_least = PANELS_TOGETHER * job.cost_each[i];
         n_elements += (uint64_t)a->w->d_out * a->w->d_in;
     }
+    if (n_elements == 0)
+        return;
     parallel_run(k, matmul_share, &job, n_elements);
 }
 

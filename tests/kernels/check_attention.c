@@ -122,6 +122,7 @@ static void attend_rows(const struct attention_case *c, const struct paged_cache
                                        .n_rows_entries = rows->n_entries,
                                        .n_tokens = rows->n_rows,
                                        .n_heads = c->n_heads,
+                                       .heads_per_kv = c->n_heads / c->n_kv_heads,
                                        .scale = 1 / sqrtf((float)c->d_head)};
     kernels->attention(k, &attention);
 }

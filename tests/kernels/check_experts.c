@@ -81,18 +81,22 @@ struct experts_args experts_data_args(const struct experts_data *data, struct ar
         .ids = data->ids,
         .weights = data->weights,
         .top_k = data->top_k,
+        .n_experts_all = data->gate.n_experts,
+        .buckets = {0, EXPERT_BUCKETS},
         .gate = &data->gate,
         .up = &data->up,
         .down = &data->down,
         .whole = &data->whole,
         .down_split = &data->down_split,
         .beside = data->beside,
+        .n_beside = data->beside ? 1 : 0,
         .gate_out = floats(arena, n_pairs * d_ff),
         .up_out = floats(arena, n_pairs * d_ff),
         .hidden_blocks = arena_array(arena, n_pairs * (d_ff / ACT_BLOCK), sizeof(struct act_block)),
         .down_out = floats(arena, n_pairs * d_model),
         .order =
-            arena_array(arena, n_pairs + 2 * (size_t)data->gate.n_experts + 2, sizeof(uint32_t)),
+            arena_array(arena, n_pairs + data->x.n_tokens + 2 * (size_t)data->gate.n_experts + 1,
+                        sizeof(uint32_t)),
     };
     assert_non_null(a.hidden_blocks);
     assert_non_null(a.order);

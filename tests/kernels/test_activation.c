@@ -131,6 +131,7 @@ static void operations_quantise_their_output_as_apart(void **state) {
                                                           .n_rows_entries = 1,
                                                           .n_tokens = N,
                                                           .n_heads = HEADS,
+                                                          .heads_per_kv = HEADS,
                                                           .scale = 0.125f,
                                                           .blocks = blocks});
         assert_quantised(&v.table[n], &k, out, blocks, N, HEADS * D);

@@ -65,6 +65,7 @@ static void values_are_those_of_pytorch(void **state) {
                                .n_rows_entries = 1,
                                .n_tokens = 3,
                                .n_heads = 2,
+                               .heads_per_kv = 2,
                                .scale = 0.25f};
     for (size_t n = 0; n < v.n; n++) {
         v.table[n].attention(&k, &a);
@@ -205,6 +206,7 @@ static void weights_are_exact_far_below_the_largest_score(void **state) {
                                .n_rows_entries = 1,
                                .n_tokens = 1,
                                .n_heads = 1,
+                               .heads_per_kv = 1,
                                .scale = 1};
     for (float x = 0; x < 87; x += 0.0371f) {
         key[16] = -x;
@@ -246,6 +248,7 @@ static void a_nan_stays_with_the_positions_that_see_it(void **state) {
                                .n_rows_entries = 1,
                                .n_tokens = 8,
                                .n_heads = 1,
+                               .heads_per_kv = 1,
                                .scale = 1};
     for (size_t n = 1; n < v.n; n++) {
         v.table[n].attention(&k, &a);

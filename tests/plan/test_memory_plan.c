@@ -103,7 +103,7 @@ static void buffers_that_live_together_do_not_overlap(void **state) {
         {p.up_out, slots * 512 * 4},
         {p.hidden_blocks, slots * 16 * ACTIVATION_BLOCK_BYTES},
         {p.down_out, slots * 2048 * 4},
-        {p.order, (slots + 2 * 256 + 2) * 4},
+        {p.order, (slots + t + 2 * 256 + 1) * 4},
         {p.shared_gate, t * 512 * 4},
         {p.shared_up, t * 512 * 4},
         {p.shared_out, t * 2048 * 4},

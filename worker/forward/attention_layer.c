@@ -63,6 +63,7 @@ void forward_attention_layer(struct forward *f, const struct bound_layer *layer,
                                                    .n_rows_entries = f->n_seqs,
                                                    .n_tokens = n,
                                                    .n_heads = hp->n_heads,
+                                                   .heads_per_kv = hp->n_heads / hp->n_kv_heads,
                                                    .scale = 1.0f / sqrtf((float)d_head),
                                                    .blocks = in.blocks});
     forward_linear(f, &w->output, &in, mix, hp->d_model);
