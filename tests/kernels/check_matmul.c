@@ -38,9 +38,20 @@ struct ksplit split_of(enum split_kind kind, uint32_t d_in, enum dtype dtype, st
     return split;
 }
 
+struct ksplit split_parts(const struct ksplit *split, struct leaf_range own) {
+    struct ksplit some = *split;
+    for (uint32_t p = 0; p < split->n_parts; p++) {
+        if (p < own.begin)
+            some.part_begin[p] = split->part_begin[own.begin];
+        if (p >= own.end)
+            some.part_begin[p + 1] = split->part_begin[own.end];
+    }
+    return some;
+}
+
 struct matmul_data matmul_case_data(const struct matmul_case *c, struct arena *arena) {
     uint64_t key = (uint64_t)c->dtype * 1000003 + c->d_out * 1009 + c->d_in + c->n_tokens;
-    float *x = random_floats(arena, (size_t)c->n_tokens * c->d_in, key, 1.0f);
+    float *x = random_floats(arena, (size_t)c->n_tokens * c->d_in + 1, key, 1.0f);
     struct matmul_data data = {.w = random_matrix(arena, c->dtype, c->d_out, c->d_in, key + 1),
                                .x = activation_of(arena, x, c->n_tokens, c->d_in),
                                .split = split_of(c->split, c->d_in, c->dtype, arena)};
@@ -52,7 +63,7 @@ struct matmul_data matmul_case_data(const struct matmul_case *c, struct arena *a
 
 float *matmul_data_run(const struct matmul_data *data, const struct kernels *kernels,
                        struct kernel_ctx *k, struct arena *arena) {
-    float *y = floats(arena, (size_t)data->x.n_tokens * data->w.d_out);
+    float *y = floats(arena, (size_t)data->x.n_tokens * data->w.d_out + 1);
     struct matrix w = matrix_for(kernels, &data->w, arena);
     kernels->matmul(k,
                     &(struct matmul_args){

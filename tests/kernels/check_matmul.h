@@ -4,6 +4,7 @@
 #ifndef SHOAL_TESTS_KERNELS_CHECK_MATMUL_H
 #define SHOAL_TESTS_KERNELS_CHECK_MATMUL_H
 
+#include "tensor/tree.h"
 #include "tests/kernels/support_kernels.h"
 #include "tests/kernels/support_weights.h"
 
@@ -29,6 +30,9 @@ struct matmul_data {
 struct matmul_data matmul_case_data(const struct matmul_case *c, struct arena *arena);
 
 struct ksplit split_of(enum split_kind kind, uint32_t d_in, enum dtype dtype, struct arena *arena);
+
+/* The parts of `own` only, as a rank has them; views into `split`. */
+struct ksplit split_parts(const struct ksplit *split, struct leaf_range own);
 
 /* y [n_tokens, d_out] by a variant. */
 float *matmul_data_run(const struct matmul_data *data, const struct kernels *kernels,
