@@ -121,7 +121,7 @@ static enum status add_attention(const struct sizer *s, const struct layer_weigh
     s->size->attention_bytes += rows_bytes(&w->q, q_rows) + rows_bytes(&w->k, kv_rows) +
                                 rows_bytes(&w->v, kv_rows) +
                                 columns_bytes(&w->output, n_heads * hp->d_head);
-    s->size->replicated_bytes += floats_bytes(2 * (uint64_t)hp->d_head);
+    s->size->vectors_bytes += floats_bytes(2 * (uint64_t)hp->d_head);
     return OK;
 }
 
@@ -140,7 +140,7 @@ static enum status add_gdn(const struct sizer *s, const struct layer_weights *la
                           rows_bytes(&w->ba, 2 * n_v_heads) +
                           columns_bytes(&w->out, n_v_heads * hp->d_v) +
                           floats_bytes(CONV_TAPS * conv_dim + 2 * n_v_heads);
-    s->size->replicated_bytes += floats_bytes(hp->d_v);
+    s->size->vectors_bytes += floats_bytes(hp->d_v);
     return OK;
 }
 
@@ -172,12 +172,12 @@ static enum status add_ffn(const struct sizer *s, const struct ffn_weights *w) {
         experts_bytes(&w->gate_up_exps, n_experts) + experts_bytes(&w->down_exps, n_experts);
     if (!w->shared_gate)
         return OK;
-    s->size->replicated_bytes += floats_bytes(s->hp->d_model);
+    s->size->vectors_bytes += floats_bytes(s->hp->d_model);
     return add_swiglu(s, &w->gate_shared, &w->up_shared, &w->down_shared);
 }
 
 static enum status add_layer(const struct sizer *s, const struct layer_weights *layer) {
-    s->size->replicated_bytes += floats_bytes(2 * (uint64_t)s->hp->d_model);
+    s->size->vectors_bytes += floats_bytes(2 * (uint64_t)s->hp->d_model);
     if (layer->mixer == MIXER_ATTENTION)
         TRY(add_attention(s, layer));
     else
@@ -196,16 +196,18 @@ static enum status add_all(const struct sizer *s, const struct weights *w) {
         TRY(add_layer(s, &w->layers[i]));
     if (w->mtp) {
         TRY(add_layer(s, &w->mtp->layer));
-        size->replicated_bytes += w->mtp->eh_proj.bytes + floats_bytes(3 * (uint64_t)hp->d_model);
+        size->mtp_bytes += w->mtp->eh_proj.bytes;
+        size->vectors_bytes += floats_bytes(3 * (uint64_t)hp->d_model);
     }
     uint32_t head_rows = range_length(s->share->vocab);
     bool tied = w->output.data == w->token_embd.data;
     size->head_bytes = rows_bytes(&w->output, head_rows);
     if (!tied || head_rows < hp->n_vocab)
-        size->replicated_bytes += w->token_embd.bytes;
-    size->replicated_bytes += floats_bytes(hp->d_model);
+        size->embedding_bytes = w->token_embd.bytes;
+    size->vectors_bytes += floats_bytes(hp->d_model);
     size->bytes = size->attention_bytes + size->gdn_bytes + size->ffn_bytes + size->router_bytes +
-                  size->experts_bytes + size->head_bytes + size->replicated_bytes;
+                  size->experts_bytes + size->head_bytes + size->mtp_bytes + size->embedding_bytes +
+                  size->vectors_bytes;
     return OK;
 }
 
@@ -215,20 +217,4 @@ enum status share_size_init(struct share_size *size, const struct hparams *hp,
     const struct sizer sizer = {.size = size, .hp = hp, .share = share, .err = err};
     *size = (struct share_size){0};
     return add_all(&sizer, weights);
-}
-
-void share_size_hparams(const struct share_size *size, const struct hparams *hp,
-                        struct hparams *local) {
-    *local = *hp;
-    local->n_heads = size->n_heads;
-    local->n_kv_heads = range_length(size->kv_heads);
-    if (hp->n_gdn_layers > 0) {
-        local->n_k_heads = size->n_k_heads;
-        local->n_v_heads = size->n_k_heads * (hp->n_v_heads / hp->n_k_heads);
-        local->conv_dim = 2 * local->n_k_heads * hp->d_k + local->n_v_heads * hp->d_v;
-    }
-    if (hp->n_experts > 0)
-        local->d_ff_shared = size->d_ff;
-    else
-        local->d_ff = size->d_ff;
 }

@@ -32,18 +32,16 @@ struct share_size {
     uint64_t router_bytes;
     uint64_t experts_bytes;
     uint64_t head_bytes;
-    uint64_t replicated_bytes;
-    uint64_t bytes; /* of all */
+    uint64_t mtp_bytes;       /* the MTP block's own projection; its layer counts with the others */
+    uint64_t embedding_bytes; /* read from the mapped file, whose pages the ranks of a node share */
+    uint64_t vectors_bytes;   /* norms and others of each rank */
+    uint64_t bytes;           /* of all */
 };
 
-/* Of one rank of a plan that was made for this model. ERR_NOMEM. */
+/* Of one rank of a plan that was made for this model. A head that is the embedding too counts once
+ * where a rank holds all of it. ERR_NOMEM. */
 enum status share_size_init(struct share_size *size, const struct hparams *hp,
                             const struct weights *weights, const struct rank_share *share,
                             struct error *err);
-
-/* The model as this rank sees it, for the memory plan: its heads, states and widths. Vocabulary
- * and number of experts stay, for logits and choices are gathered. */
-void share_size_hparams(const struct share_size *size, const struct hparams *hp,
-                        struct hparams *local);
 
 #endif

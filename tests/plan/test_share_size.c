@@ -150,7 +150,8 @@ static void shares_add_up(void **state) {
             sum.router_bytes += size.router_bytes;
             sum.head_bytes += size.head_bytes;
             sum.experts_bytes += size.experts_bytes;
-            assert_int_equal(size.replicated_bytes, whole.replicated_bytes);
+            assert_int_equal(size.vectors_bytes, whole.vectors_bytes);
+            assert_int_equal(size.embedding_bytes, whole.embedding_bytes);
         }
         assert_int_equal(sum.gdn_bytes, whole.gdn_bytes * plan.n_groups);
         assert_int_equal(sum.ffn_bytes, whole.ffn_bytes * plan.n_groups);
@@ -222,26 +223,8 @@ static void a_tied_head_is_held_beside_the_embedding_only_if_it_is_cut(void **st
     struct share_size whole = size_of(&m, &alone.ranks[0]), half = size_of(&m, &two.ranks[0]);
     assert_int_equal(whole.head_bytes, embedding);
     assert_int_equal(half.head_bytes, embedding / 2);
-    assert_int_equal(half.replicated_bytes, whole.replicated_bytes + embedding);
-    arena_free(&m.arena);
-}
-
-static void the_model_of_a_rank_has_its_heads_and_widths(void **state) {
-    (void)state;
-    struct shapes m = big();
-    struct hparams local;
-    fill_model(&m);
-    struct shard_plan plan = plan_of(&m, 4, 1);
-    struct share_size size = size_of(&m, &plan.ranks[0]);
-    share_size_hparams(&size, &m.hp, &local);
-    assert_int_equal(local.n_heads, 4);
-    assert_int_equal(local.n_kv_heads, 1);
-    assert_int_equal(local.n_k_heads, 4);
-    assert_int_equal(local.n_v_heads, 8);
-    assert_int_equal(local.conv_dim, 2 * 4 * 128 + 8 * 128);
-    assert_int_equal(local.d_ff_shared, size.d_ff);
-    assert_int_equal(local.n_experts, 256);
-    assert_int_equal(local.d_model, 2048);
+    assert_int_equal(whole.embedding_bytes, 0);
+    assert_int_equal(half.embedding_bytes, embedding);
     arena_free(&m.arena);
 }
 
@@ -253,7 +236,6 @@ int main(void) {
         cmocka_unit_test(heads_that_share_a_block_stay_together),
         cmocka_unit_test(value_heads_in_checkpoint_order_have_the_same_bytes),
         cmocka_unit_test(a_tied_head_is_held_beside_the_embedding_only_if_it_is_cut),
-        cmocka_unit_test(the_model_of_a_rank_has_its_heads_and_widths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
