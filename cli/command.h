@@ -22,16 +22,21 @@ enum exit_code { /* the contract with scripts and units */
                  CLI_MODEL = 4,         /* model missing, damaged or unsupported */
                  CLI_NO_FIT = 5,        /* not enough memory */
                  CLI_DEVICE = 6,        /* a device failed to start */
+                 CLI_WORKER_LOST = 8,   /* a worker of a group was lost while running */
                  CLI_INTERRUPTED = 130, /* SIGINT */
                  CLI_TERMINATED = 143,  /* SIGTERM */
 };
+
+struct cli_group; /* cli/group.h */
 
 struct cli {
     const struct command *command;
     struct options *options;
     struct log log; /* on stderr */
     struct terminal terminal;
-    FILE *in, *out, *err; /* stdin, stdout, stderr */
+    FILE *in, *out, *err;    /* stdin, stdout, stderr */
+    char *const *args;       /* the command line behind the program's name, NULL-terminated */
+    struct cli_group *group; /* this process is rank 0 of a worker group; NULL: alone */
 };
 
 struct command {

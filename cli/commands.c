@@ -202,7 +202,7 @@ int cli_exit_code(enum cli_phase phase, enum status status) {
     case DURING_WORK:
         break;
     }
-    return CLI_FAILED;
+    return status == ERR_COMM ? CLI_WORKER_LOST : CLI_FAILED;
 }
 
 int cli_fail(const struct cli *cli, enum cli_phase phase, const struct error *err) {
