@@ -148,13 +148,17 @@ struct exchange_logits_args {
 enum status exchange_logits(struct exchange *ex, const struct exchange_logits_args *a,
                             struct error *err);
 
-/* What went over since open, for benchmarks and tests. */
+/* What this rank sent since open, for benchmarks and tests. Always
+ * node_bytes == node_rows * row_bytes + header_bytes. */
 struct exchange_counts {
     uint64_t node_rows;    /* rows sent to other nodes, each once per node */
-    uint64_t node_bytes;   /* of all messages to other nodes */
+    uint64_t node_bytes;   /* of all messages with rows to other nodes */
     uint64_t header_bytes; /* of those, not rows */
     uint64_t row_bytes;    /* of one row */
-    uint64_t sum_ns, dispatch_ns, combine_ns, wait_ns; /* wait: part of the others, at barriers */
+    uint64_t return_rows;  /* rows of other nodes for which results were sent back */
+    uint64_t return_bytes; /* of all messages with results */
+    uint64_t sum_ns, dispatch_ns, combine_ns, logits_ns; /* sum: with share and columns */
+    uint64_t wait_ns;                                    /* part of the others, for ranks */
 };
 struct exchange_counts exchange_counts(const struct exchange *ex);
 
