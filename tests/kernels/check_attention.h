@@ -14,11 +14,15 @@ struct attention_case {
     bool gated;
     uint32_t n_sequences, n_tokens;
     float size; /* of queries and keys; values and gates are of size 1 */
+    /* The query heads that a rank holds, with the KV heads that they read; both 0: all. Inputs are
+     * those of the same heads of the whole. */
+    uint32_t own_begin, own_end;
 };
 
-size_t attention_case_floats(const struct attention_case *c); /* of the result */
+uint32_t attention_case_heads(const struct attention_case *c); /* that it holds */
+size_t attention_case_floats(const struct attention_case *c);  /* of the result */
 
-/* The outputs [n_heads, d_head] of all tokens, sequence after sequence; every step takes `chunk`
+/* The outputs [own heads, d_head] of all tokens, sequence after sequence; every step takes `chunk`
  * tokens of each. */
 float *attention_case_run(const struct attention_case *c, const struct kernels *kernels,
                           struct kernel_ctx *k, uint32_t chunk, struct arena *arena);

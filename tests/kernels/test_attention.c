@@ -80,13 +80,19 @@ static void values_are_those_of_pytorch(void **state) {
 static void variants_agree_with_the_reference_at_many_shapes(void **state) {
     (void)state;
     static const struct attention_case cases[] = {
-        /* heads, KV heads, d_head, dtype, gated, sequences, tokens, size */
-        {1, 1, 64, DTYPE_F32, false, 1, 1, 1},       {4, 2, 64, DTYPE_F32, true, 2, 300, 1},
-        {8, 1, 128, DTYPE_F16, true, 1, 40, 1},      {6, 1, 64, DTYPE_BF16, true, 3, 34, 1},
-        {3, 3, 256, DTYPE_F16, true, 1, 33, 1},      {8, 8, 64, DTYPE_F32, false, 1, 20, 1},
-        {16, 2, 256, DTYPE_F16, true, 1, 24, 1},     {10, 2, 80, DTYPE_F32, true, 1, 31, 1},
-        {2, 1, 64, DTYPE_F32, true, 1, 64, 30},      {2, 1, 64, DTYPE_F32, true, 1, 64, 0},
-        {2, 1, 64, DTYPE_F32, true, 1, 270, 1e-20f}, {2, 1, 16, DTYPE_F16, true, 1, 600, 4},
+        /* heads, KV heads, d_head, dtype, gated, sequences, tokens, size, all heads */
+        {1, 1, 64, DTYPE_F32, false, 1, 1, 1, 0, 0},
+        {4, 2, 64, DTYPE_F32, true, 2, 300, 1, 0, 0},
+        {8, 1, 128, DTYPE_F16, true, 1, 40, 1, 0, 0},
+        {6, 1, 64, DTYPE_BF16, true, 3, 34, 1, 0, 0},
+        {3, 3, 256, DTYPE_F16, true, 1, 33, 1, 0, 0},
+        {8, 8, 64, DTYPE_F32, false, 1, 20, 1, 0, 0},
+        {16, 2, 256, DTYPE_F16, true, 1, 24, 1, 0, 0},
+        {10, 2, 80, DTYPE_F32, true, 1, 31, 1, 0, 0},
+        {2, 1, 64, DTYPE_F32, true, 1, 64, 30, 0, 0},
+        {2, 1, 64, DTYPE_F32, true, 1, 64, 0, 0, 0},
+        {2, 1, 64, DTYPE_F32, true, 1, 270, 1e-20f, 0, 0},
+        {2, 1, 16, DTYPE_F16, true, 1, 600, 4, 0, 0},
     };
     struct variants v;
     variants_init(&v);
@@ -109,9 +115,9 @@ static void variants_agree_with_the_reference_at_many_shapes(void **state) {
 static void bits_do_not_depend_on_variant_threads_or_chunks(void **state) {
     (void)state;
     static const struct attention_case cases[] = {
-        {8, 2, 64, DTYPE_F16, true, 1, 700, 1},
-        {6, 1, 32, DTYPE_F32, true, 3, 280, 1},
-        {3, 3, 16, DTYPE_BF16, false, 2, 530, 3},
+        {8, 2, 64, DTYPE_F16, true, 1, 700, 1, 0, 0},
+        {6, 1, 32, DTYPE_F32, true, 3, 280, 1, 0, 0},
+        {3, 3, 16, DTYPE_BF16, false, 2, 530, 3, 0, 0},
     };
     static const uint32_t chunks[] = {700, 64, 7, 1};
     struct variants v;
@@ -142,7 +148,7 @@ static void bits_do_not_depend_on_the_other_sequences(void **state) {
     struct variants v;
     variants_init(&v);
     struct kernel_ctx k = kernel_ctx_open(2);
-    struct attention_case three = {4, 1, 32, DTYPE_F16, true, 3, 90, 1}, one = three;
+    struct attention_case three = {4, 1, 32, DTYPE_F16, true, 3, 90, 1, 0, 0}, one = three;
     one.n_sequences = 1;
     for (size_t n = 0; n < v.n; n++) {
         float *beside = attention_case_run(&three, &v.table[n], &k, 13, &arena);
@@ -153,14 +159,60 @@ static void bits_do_not_depend_on_the_other_sequences(void **state) {
     arena_free(&arena);
 }
 
+static void assert_heads(const float *got, const struct attention_case *share, const float *whole,
+                         size_t n_tokens) {
+    size_t d = share->d_head, n = attention_case_heads(share) * d, n_all = share->n_heads * d;
+    for (size_t t = 0; t < n_tokens; t++)
+        assert_true(same_bits(got + t * n, whole + t * n_all + share->own_begin * d, n));
+}
+
+/* A rank's heads begin and end anywhere: within a KV head, at its border, in several. */
+static void heads_of_a_share_are_those_of_the_whole(void **state) {
+    (void)state;
+    static const struct attention_case cases[] = {
+        {8, 2, 64, DTYPE_F16, true, 2, 300, 1, 0, 0},
+        {9, 3, 32, DTYPE_F32, true, 1, 280, 1, 0, 0},
+        {5, 5, 16, DTYPE_BF16, false, 2, 70, 3, 0, 0},
+    };
+    struct variants v;
+    variants_init(&v);
+    struct kernel_ctx k = kernel_ctx_open(2);
+    for (size_t i = 0; i < N_OF(cases) * v.n; i++) {
+        const struct attention_case *whole = &cases[i / v.n];
+        const struct kernels *kernels = &v.table[i % v.n];
+        uint32_t n_tokens = i % v.n == 0 ? 20 : whole->n_tokens; /* the reference is slow */
+        struct arena arena = {0};
+        struct attention_case all = *whole;
+        all.n_tokens = n_tokens;
+        float *want = attention_case_run(&all, kernels, &k, 64, &arena);
+        for (uint32_t begin = 0; begin < whole->n_heads; begin++) {
+            for (uint32_t end = begin + 1; end <= whole->n_heads; end += 1 + begin % 2) {
+                struct arena scratch = {0};
+                struct attention_case share = all;
+                share.own_begin = begin;
+                share.own_end = end;
+                float *got = attention_case_run(&share, kernels, &k, 75, &scratch);
+                size_t n_all = attention_case_floats(&all) / (all.n_heads * all.d_head);
+                assert_heads(got, &share, want, n_all);
+                arena_free(&scratch);
+            }
+        }
+        arena_free(&arena);
+    }
+    kernel_ctx_close(&k);
+}
+
 /* More splits than partial results fit scratch: several waves, and one row on all threads. */
 static void decode_of_a_long_context_keeps_its_bits(void **state) {
     (void)state;
-    static const struct attention_case c = {8, 1, 256, DTYPE_F16, true, 1, 30001, 2};
+    static const struct attention_case c = {8, 1, 256, DTYPE_F16, true, 1, 30001, 2, 0, 0};
     struct variants v;
     variants_init(&v);
     struct arena arena = {0};
     struct kernel_ctx k1 = kernel_ctx_open(1);
+    struct attention_case share = c;
+    share.own_begin = 3;
+    share.own_end = 5;
     float *want = attention_case_decode(&c, &v.table[0], &k1, &arena), *first = NULL;
     kernel_ctx_close(&k1);
     for (size_t n = 1; n < v.n; n++) {
@@ -172,6 +224,8 @@ static void decode_of_a_long_context_keeps_its_bits(void **state) {
                 first = got;
             assert_true(same_bits(got, first, (size_t)c.n_heads * c.d_head));
             assert_true(worst_head(got, want, (size_t)c.n_heads * c.d_head, c.d_head) <= 1e-5);
+            assert_heads(attention_case_decode(&share, &v.table[n], &k, &scratch), &share, first,
+                         1);
             kernel_ctx_close(&k);
             arena_free(&scratch);
         }
@@ -304,6 +358,7 @@ int main(void) {
         cmocka_unit_test(variants_agree_with_the_reference_at_many_shapes),
         cmocka_unit_test(bits_do_not_depend_on_variant_threads_or_chunks),
         cmocka_unit_test(bits_do_not_depend_on_the_other_sequences),
+        cmocka_unit_test(heads_of_a_share_are_those_of_the_whole),
         cmocka_unit_test(decode_of_a_long_context_keeps_its_bits),
         cmocka_unit_test(weights_are_exact_far_below_the_largest_score),
         cmocka_unit_test(a_nan_stays_with_the_positions_that_see_it),
