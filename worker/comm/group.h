@@ -36,6 +36,7 @@ struct group_progress {
     _Atomic uint32_t phase; /* enum group_phase */
     _Atomic uint32_t layer;
     _Atomic uint64_t counter; /* grows whenever something was done */
+    _Atomic uint64_t step;    /* number of the present step; set by the engine */
 };
 
 struct group {
@@ -47,13 +48,19 @@ struct group {
     struct transport *transport;            /* NULL: there is one node */
     uint32_t timeout_ms;                    /* of every wait */
     struct group_progress progress;
-    uint32_t n_turns; /* collectives of group.c so far: its two halves of the common area */
+    _Atomic bool aborted;
+    uint32_t n_turns; /* of the two halves of the common area, so far; group.c only */
 };
 
 #define GROUP_BROADCAST_MAX (1u << 20)
 #define GROUP_GATHER_MAX    1024 /* bytes of one rank */
 /* common_bytes of a window that serves a group. */
 #define GROUP_COMMON_BYTES (2u * (64 + GROUP_BROADCAST_MAX))
+
+/* One machine as several nodes: runs of ranks, as equal as they can be. n_nodes <= n_ranks. */
+static inline uint32_t group_pretended_node(uint32_t rank, uint32_t n_ranks, uint32_t n_nodes) {
+    return (uint32_t)((uint64_t)rank * n_nodes / n_ranks);
+}
 
 /* Waits until all ranks are here. ERR_COMM names those that are missing; ERR_CANCELLED: aborted. */
 enum status group_barrier(struct group *group, struct error *err);
@@ -63,7 +70,8 @@ enum status group_barrier(struct group *group, struct error *err);
 enum status group_agree(struct group *group, enum status status, struct error *err);
 
 /* The leader's bytes reach everybody: on the leader `data` holds *bytes of them, on the others it
- * takes them. ERR_LIMIT: more than `capacity` or GROUP_BROADCAST_MAX; ERR_COMM. */
+ * takes them. ERR_LIMIT: more than `capacity` or GROUP_BROADCAST_MAX; ERR_COMM;
+ * ERR_CANCELLED. */
 enum status group_broadcast(struct group *group, void *data, uint64_t capacity, uint64_t *bytes,
                             struct error *err);
 
