@@ -113,7 +113,9 @@ void activation_plan_compute(struct activation_plan *plan, const struct hparams 
     plan->head_blocks =
         take(&c, (uint64_t)n_logit_rows * div_up(hp->d_model, 32), ACTIVATION_BLOCK_BYTES);
     plan->logits = take_floats(&c, n_logit_rows, hp->n_vocab);
-    if (flags & ACTIVATION_IN_GROUP)
+    if (flags & ACTIVATION_IN_GROUP) {
         plan->own_logits = take_floats(&c, n_logit_rows, hp->n_vocab);
+        plan->all_logits = take_floats(&c, n_logit_rows, hp->n_vocab);
+    }
     plan->bytes = c.end;
 }

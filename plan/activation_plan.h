@@ -55,6 +55,7 @@ struct activation_plan {
     uint64_t head_blocks; /* [R, d_model / 32] */
     uint64_t logits;      /* [R, n_vocab] */
     uint64_t own_logits;  /* [R, n_vocab] at most: this rank's columns, in a group */
+    uint64_t all_logits;  /* [R, n_vocab] of all attention groups, in a group */
     /* MTP block */
     uint64_t mtp_in; /* [T, 2 * d_model] */
     uint64_t bytes;  /* of all */

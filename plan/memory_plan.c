@@ -28,20 +28,25 @@ void memory_plan_compute(struct memory_plan *plan, const struct memory_plan_inpu
         n_kv_pages = in->n_kv_pages;
     plan->n_kv_pages = n_kv_layers ? (uint32_t)n_kv_pages : 0;
     plan->kv_page_bytes =
-        n_kv_layers * 2 * hp->n_kv_heads * PAGE_TOKENS * dtype_row_bytes(in->kv_dtype, hp->d_head);
+        n_kv_layers * 2 * in->n_kv_heads * PAGE_TOKENS * dtype_row_bytes(in->kv_dtype, hp->d_head);
     plan->kv_bytes = plan->n_kv_pages * plan->kv_page_bytes;
 
-    uint64_t layer_state = 3 * (uint64_t)hp->conv_dim + (uint64_t)hp->n_v_heads * hp->d_k * hp->d_v;
+    uint64_t n_v_heads =
+        hp->n_gdn_layers ? (uint64_t)in->n_k_heads * (hp->n_v_heads / hp->n_k_heads) : 0;
+    uint64_t conv_dim = 2 * (uint64_t)in->n_k_heads * hp->d_k + n_v_heads * hp->d_v;
+    uint64_t layer_state = 3 * conv_dim + n_v_heads * hp->d_k * hp->d_v;
     plan->seq_state_bytes = align_up(hp->n_gdn_layers * layer_state * sizeof(float), 64);
     plan->state_bytes = plan->seq_state_bytes * in->n_seqs;
 
     struct activation_plan activations;
-    activation_plan_compute(&activations, hp, in->n_step_tokens, in->n_logit_rows, in->with_mtp);
+    activation_plan_compute(&activations, hp, in->n_step_tokens, in->n_logit_rows,
+                            (in->with_mtp ? ACTIVATION_WITH_MTP : 0) |
+                                (in->in_group ? ACTIVATION_IN_GROUP : 0));
     plan->activations_bytes = activations.bytes;
     uint64_t page_tables = pages_per_seq * in->n_seqs * sizeof(uint32_t) * 2;
     uint64_t sampler = (uint64_t)hp->n_vocab * 16;
     plan->buffers_bytes = activations.bytes + (uint64_t)in->n_threads * THREAD_BYTES + page_tables +
-                          sampler + in->tables_bytes + PROGRAM_BYTES;
+                          sampler + in->tables_bytes + in->window_bytes + PROGRAM_BYTES;
     plan->total_bytes =
         plan->weights_bytes + plan->kv_bytes + plan->state_bytes + plan->buffers_bytes;
 }

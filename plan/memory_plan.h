@@ -11,6 +11,10 @@
 
 struct memory_plan_input {
     const struct hparams *hp;
+    uint32_t n_kv_heads; /* of this rank */
+    uint32_t n_k_heads;  /* key heads of delta nets of this rank, in the layer that has most */
+    int in_group;
+    uint64_t window_bytes;  /* shared memory of this rank, in a group */
     uint64_t weights_bytes; /* as the engine holds them, in memory of its own and mapped */
     uint64_t tables_bytes;  /* tokenizer and other host tables */
     uint32_t ctx_size;      /* tokens per sequence */

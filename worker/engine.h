@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One rank at work: the weights, the memory of the live sequences, and the step.
+/* One rank at work: the weights, the memory of the live sequences, and the step; alone, or together
+ * with the other ranks of a group.
  *
  *     engine_open -> engine_seq_open -> engine_step ... engine_step -> engine_seq_close
  *
@@ -8,6 +9,15 @@
  * memory plan, and the weights are loaded into it; a step allocates nothing. The logits of a
  * sequence do not depend on what else is in the step, on how its tokens were cut into steps, or on
  * the number of threads.
+ *
+ * In a group every rank opens its engine with the same options, and opening and closing are
+ * collective. The leader (rank 0) uses it as if it were alone; the others follow:
+ *
+ *     leader   engine_step ... engine_step -> engine_park      -> engine_step ...
+ *     others   engine_follow ............... -> (returns, waits outside) -> engine_follow ...
+ *
+ * The logits do not depend on the number of ranks either. ERR_COMM and ERR_CANCELLED say that a
+ * rank was lost or the group aborted: then nothing is left to do but close.
  *
  * Owned by one thread, the engine thread, which is also thread 0 of the pool. */
 #ifndef SHOAL_WORKER_ENGINE_H
@@ -21,7 +31,10 @@
 #include "model/hparams.h"
 #include "model/weights.h"
 #include "plan/memory_plan.h"
+#include "plan/shard_plan.h"
 #include "tensor/dtype.h"
+#include "worker/comm/exchange.h"
+#include "worker/comm/group.h"
 #include "worker/forward/observe.h"
 #include "worker/weights/weights_load.h"
 
@@ -36,6 +49,9 @@
 #define ENGINE_PAGE_TOKENS 32 /* a sequence takes a page for every so many tokens */
 
 struct engine; /* opaque: owns threads and memory */
+
+/* The leader is about to broadcast: parked ranks must come back. */
+typedef enum status engine_resume(void *user, struct error *err);
 
 struct engine_options {
     const struct hparams *hp;      /* borrowed, outlives the engine */
@@ -54,6 +70,12 @@ struct engine_options {
     uint64_t tables_bytes;         /* tokenizer and the like, for the plan */
     load_progress *progress;       /* of loading the weights; NULL: nobody is told */
     void *progress_user;
+    /* In a group; all borrowed, outlive the engine. */
+    struct group *group;             /* NULL: alone, and the rest is not read */
+    const struct shard_plan *shard;  /* of all its ranks */
+    enum exchange_strategy strategy; /* the same on all ranks */
+    engine_resume *resume; /* leader: makes parked ranks call engine_follow; may be NULL */
+    void *resume_user;
 };
 
 /* The memory that an engine with these options would take, without opening one: with the context
@@ -74,8 +96,11 @@ uint32_t engine_ctx_size(const struct engine *engine);
 uint32_t engine_n_step_tokens(const struct engine *engine);
 enum dtype engine_kv_dtype(const struct engine *engine);
 
-/* What the steps have read since open. */
+/* What the steps have read since open; in a group that of all ranks, at the last engine_park. */
 struct traffic engine_traffic(const struct engine *engine);
+
+/* What this rank has exchanged since open; zeros alone. */
+struct exchange_counts engine_exchange_counts(const struct engine *engine);
 
 /* The threads of the engine, for measurements between steps. */
 struct thread_pool *engine_pool(struct engine *engine);
@@ -129,5 +154,12 @@ enum status engine_step(struct engine *engine, const struct step *step, struct e
  * follow each of them (x_{t+1}); logits predict x_{t+2}. Must be called for every step of a
  * sequence or for none. ERR_UNSUPPORTED: the block is not loaded. */
 enum status engine_mtp_step(struct engine *engine, const struct step *step, struct error *err);
+
+/* Leader of a group: no step follows soon, the other ranks return from engine_follow. The next step
+ * calls them back (options.resume). Alone, or parked already: nothing. */
+enum status engine_park(struct engine *engine, struct error *err);
+
+/* The other ranks: runs the leader's steps until it parks. */
+enum status engine_follow(struct engine *engine, struct error *err);
 
 #endif

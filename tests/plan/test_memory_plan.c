@@ -36,6 +36,8 @@ static const struct hparams big = {.arch = ARCH_QWEN35MOE,
 
 static struct memory_plan_input input_of(uint32_t ctx_size, uint32_t n_seqs) {
     return (struct memory_plan_input){.hp = &big,
+                                      .n_kv_heads = big.n_kv_heads,
+                                      .n_k_heads = big.n_k_heads,
                                       .weights_bytes = 1000,
                                       .ctx_size = ctx_size,
                                       .n_seqs = n_seqs,
@@ -80,10 +82,27 @@ static void the_mtp_block_has_keys_and_values_too(void **state) {
     assert_int_equal(with.kv_bytes * 10, without.kv_bytes * 11);
 }
 
+static void a_rank_pays_for_its_own_heads_and_its_window(void **state) {
+    (void)state;
+    struct memory_plan all, half;
+    struct memory_plan_input input = input_of(32, 1);
+    memory_plan_compute(&all, &input);
+    input.n_kv_heads = 1;
+    input.n_k_heads = 8;
+    input.window_bytes = 12345;
+    memory_plan_compute(&half, &input);
+    assert_int_equal(half.kv_bytes * 2, all.kv_bytes);
+    assert_int_equal(half.state_bytes * 2, all.state_bytes);
+    assert_int_equal(half.buffers_bytes, all.buffers_bytes + 12345);
+    input.n_kv_heads = input.n_k_heads = 0; /* a rank that has only experts */
+    memory_plan_compute(&half, &input);
+    assert_int_equal(half.kv_bytes + half.state_bytes, 0);
+}
+
 static void buffers_that_live_together_do_not_overlap(void **state) {
     (void)state;
     struct activation_plan p;
-    activation_plan_compute(&p, &big, 512, 8, 1);
+    activation_plan_compute(&p, &big, 512, 8, ACTIVATION_WITH_MTP | ACTIVATION_IN_GROUP);
     uint64_t t = 512, slots = t * 8;
     /* offset and bytes of what an MoE layer has alive at once */
     const struct {
@@ -97,6 +116,7 @@ static void buffers_that_live_together_do_not_overlap(void **state) {
         {p.cos_sin, t * 64 * 4},
         {p.ids, t * 4},
         {p.router_logits, t * 256 * 4},
+        {p.router_own, t * 256 * 4},
         {p.expert_ids, slots * 4},
         {p.expert_weights, slots * 4},
         {p.gate_out, slots * 512 * 4},
@@ -124,6 +144,7 @@ int main(void) {
         cmocka_unit_test(kv_and_state_are_the_published_sizes),
         cmocka_unit_test(sequences_multiply_and_contexts_round_to_pages),
         cmocka_unit_test(the_mtp_block_has_keys_and_values_too),
+        cmocka_unit_test(a_rank_pays_for_its_own_heads_and_its_window),
         cmocka_unit_test(buffers_that_live_together_do_not_overlap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

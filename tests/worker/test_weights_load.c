@@ -68,6 +68,7 @@ static void fill_linear(struct network *n, struct linear *linear, enum dtype dty
                                 .d_in = d_in,
                                 .row_bytes = row_bytes,
                                 .data = take(n, d_out * row_bytes)};
+    linear->file_row_bytes = row_bytes;
 }
 
 /* With two halves the experts of both are rows of one tensor, as gate and up of merged files are.
@@ -166,7 +167,7 @@ static void expect_layer(struct bound_layer *was, struct bound_layer *is) {
 }
 
 static struct weights_load_options options_of(struct thread_pool *pool, const struct gguf *gguf) {
-    return (struct weights_load_options){.pool = pool, .gguf = gguf};
+    return (struct weights_load_options){.pool = pool, .gguf = gguf, .quantised = MATRIX_PANELS};
 }
 
 static struct thread_pool *open_pool(uint32_t n_threads) {
@@ -187,7 +188,7 @@ static void every_matrix_is_its_rows_packed(void **state) {
         open_network(&is);
         struct thread_pool *pool = open_pool(n_threads);
         struct weights_load_options options = options_of(pool, &is.gguf);
-        struct weights_load_size size = weights_load_size(&is.f);
+        struct weights_load_size size = weights_load_size(&is.f, MATRIX_PANELS);
         if (weights_load(&load, &is.f, &options, &err) != OK)
             fail_msg("%s", err.text);
         assert_int_equal(load.bytes, size.memory_bytes);
@@ -258,7 +259,7 @@ static void progress_goes_from_nothing_to_all(void **state) {
     struct weights_load_options options = options_of(pool, &n.gguf);
     options.progress = note;
     options.user = &told;
-    uint64_t all = weights_load_size(&n.f).file_bytes;
+    uint64_t all = weights_load_size(&n.f, MATRIX_PANELS).file_bytes;
     assert_int_equal(weights_load(&load, &n.f, &options, &err), OK);
     assert_true(told.n_calls >= 2);
     assert_int_equal(told.all, all);

@@ -3,29 +3,33 @@
  * Router and shared gate read the unquantised input: a flipped expert shows in the logits. */
 #include "worker/forward/forward.h"
 
-static void dense(struct forward *f, const struct bound_ffn *w, const struct activation *in,
-                  float *x) {
-    const struct hparams *hp = f->hp;
+static enum status dense(struct forward *f, const struct bound_ffn *w, const struct activation *in,
+                         float *x, struct error *err) {
     float *gate = forward_floats(f, f->plan.gate_out), *up = forward_floats(f, f->plan.up_out);
-    float *mix = forward_floats(f, f->plan.mix);
-    uint64_t n_hidden = (uint64_t)f->n_tokens * hp->d_ff;
-    const struct matmul_args products[] = {forward_product(&w->gate, in, gate, hp->d_ff),
-                                           forward_product(&w->up, in, up, hp->d_ff)};
-    forward_products(f, products, 2);
-    struct activation hidden = forward_blocks(f, f->plan.blocks, gate, hp->d_ff);
-    f->kernels->swiglu(
-        f->ctx, &(struct swiglu_args){
-                    .out = gate, .gate = gate, .up = up, .n = n_hidden, .blocks = hidden.blocks});
-    forward_linear(f, &w->down, &hidden, mix, hp->d_model);
-    forward_add(f, x, mix, (uint64_t)f->n_tokens * hp->d_model);
+    uint32_t d_ff = w->down.linear.w.d_in; /* of this rank, which may have none */
+    struct activation hidden = forward_blocks(f, f->plan.blocks, gate, d_ff);
+    if (d_ff > 0) {
+        const struct matmul_args products[] = {forward_product(&w->gate, in, gate, d_ff),
+                                               forward_product(&w->up, in, up, d_ff)};
+        forward_products(f, products, 2);
+        f->kernels->swiglu(f->ctx, &(struct swiglu_args){.out = gate,
+                                                         .gate = gate,
+                                                         .up = up,
+                                                         .n = (uint64_t)f->n_tokens * d_ff,
+                                                         .blocks = hidden.blocks});
+    }
+    return forward_add_product(f, &w->down, &hidden, x, err);
 }
 
-/* Bytes of the experts that at least one token of the step chose. */
+/* Bytes of this rank's experts that at least one token of the step chose. */
 static uint64_t chosen_bytes(const struct forward *f, const struct bound_ffn *w,
-                             const uint32_t *ids) {
+                             const struct exchange_work *work) {
+    const uint32_t *ids = work->ids;
     uint64_t seen[ROUTER_EXPERTS_MAX / 64] = {0};
     uint64_t n_chosen = 0;
-    for (size_t i = 0; i < (size_t)f->n_tokens * f->hp->top_k; i++) {
+    for (size_t i = 0; i < (size_t)work->x.n_tokens * f->hp->top_k; i++) {
+        if (ids[i] < f->experts.begin || ids[i] >= f->experts.end)
+            continue;
         uint64_t bit = (uint64_t)1 << ids[i] % 64;
         n_chosen += !(seen[ids[i] / 64] & bit);
         seen[ids[i] / 64] |= bit;
@@ -36,33 +40,50 @@ static uint64_t chosen_bytes(const struct forward *f, const struct bound_ffn *w,
 }
 
 /* Router logits, and of the shared expert its gate and its hidden vector before the product. */
-static void project(struct forward *f, const struct bound_ffn *w, const struct activation *in) {
+static enum status project(struct forward *f, const struct bound_ffn *w,
+                           const struct activation *in, struct error *err) {
     const struct hparams *hp = f->hp;
     const struct activation_plan *at = &f->plan;
-    struct matmul_args products[4] = {
-        forward_product(&w->router, in, forward_floats(f, at->router_logits), hp->n_experts)};
-    uint32_t n = 1;
-    if (w->has_shared) {
+    uint32_t d_shared = w->down_shared.linear.w.d_in, n_router = w->router.w.d_out, n = 0;
+    float *logits = forward_floats(f, at->router_logits);
+    float *own_logits = f->n_tp > 1 ? forward_floats(f, at->router_own) : logits;
+    struct matmul_args products[4];
+    if (n_router > 0)
+        products[n++] = forward_product(&w->router, in, own_logits, n_router);
+    if (w->has_shared)
         products[n++] =
             forward_product(&w->shared_gate, in, forward_floats(f, at->shared_logit), 1);
-        products[n++] = forward_product(&w->gate_shared, in, forward_floats(f, at->shared_gate),
-                                        hp->d_ff_shared);
+    if (w->has_shared && d_shared > 0) {
         products[n++] =
-            forward_product(&w->up_shared, in, forward_floats(f, at->shared_up), hp->d_ff_shared);
+            forward_product(&w->gate_shared, in, forward_floats(f, at->shared_gate), d_shared);
+        products[n++] =
+            forward_product(&w->up_shared, in, forward_floats(f, at->shared_up), d_shared);
     }
-    forward_products(f, products, n);
+    if (n > 0)
+        forward_products(f, products, n);
+    if (f->n_tp == 1)
+        return OK;
+    return exchange_columns(f->exchange,
+                            &(struct exchange_columns_args){.out = logits,
+                                                            .own = own_logits,
+                                                            .ranges = w->router_ranges,
+                                                            .n_rows = f->n_tokens,
+                                                            .n_columns = hp->n_experts},
+                            err);
 }
 
-static struct activation shared_hidden(struct forward *f) {
-    uint32_t d = f->hp->d_ff_shared;
+/* The shared expert's hidden vectors, of the columns that this rank holds. */
+static struct activation shared_hidden(struct forward *f, const struct bound_ffn *w) {
+    uint32_t d = w->down_shared.linear.w.d_in;
     float *gate = forward_floats(f, f->plan.shared_gate),
           *up = forward_floats(f, f->plan.shared_up);
     struct activation hidden = forward_blocks(f, f->plan.shared_blocks, gate, d);
-    f->kernels->swiglu(f->ctx, &(struct swiglu_args){.out = gate,
-                                                     .gate = gate,
-                                                     .up = up,
-                                                     .n = (uint64_t)f->n_tokens * d,
-                                                     .blocks = hidden.blocks});
+    if (d > 0)
+        f->kernels->swiglu(f->ctx, &(struct swiglu_args){.out = gate,
+                                                         .gate = gate,
+                                                         .up = up,
+                                                         .n = (uint64_t)f->n_tokens * d,
+                                                         .blocks = hidden.blocks});
     return hidden;
 }
 
@@ -83,30 +104,34 @@ static void choose_experts(struct forward *f, uint32_t *ids, float *weights) {
                                                                         .top_k = hp->top_k});
 }
 
-/* mix = the routed experts' sum; `beside` is computed in the same meetings. */
-static void routed(struct forward *f, const struct bound_ffn *w, const struct activation *in,
-                   const struct matmul_args *beside) {
+/* Products that are computed in the same meetings as the experts' own. */
+struct beside {
+    struct matmul_args products[KSPLIT_PARTS];
+    uint32_t n;
+};
+
+/* y receives the roots of this rank's experts for the rows of `work` (kernels/experts/). */
+static void run_experts(struct forward *f, const struct bound_ffn *w,
+                        const struct exchange_work *work, const struct beside *beside, float *y) {
     const struct activation_plan *at = &f->plan;
-    uint32_t *ids = (uint32_t *)(void *)(f->memory + at->expert_ids);
-    float *weights = forward_floats(f, at->expert_weights);
-    choose_experts(f, ids, weights);
-    f->traffic.weight_bytes += chosen_bytes(f, w, ids);
+    f->traffic.weight_bytes += chosen_bytes(f, w, work);
     f->kernels->experts(
         f->ctx, &(struct experts_args){
-                    .y = forward_floats(f, at->mix),
-                    .x = in,
-                    .ids = ids,
-                    .weights = weights,
+                    .y = y,
+                    .x = &work->x,
+                    .ids = work->ids,
+                    .weights = work->weights,
                     .top_k = f->hp->top_k,
                     .n_experts_all = f->hp->n_experts,
-                    .buckets = {0, EXPERT_BUCKETS},
+                    .first_expert = f->experts.begin,
+                    .buckets = f->buckets,
                     .gate = &w->gate_exps,
                     .up = &w->up_exps,
                     .down = &w->down_exps,
                     .whole = &w->experts_whole,
                     .down_split = &w->experts_down_split,
-                    .beside = beside,
-                    .n_beside = beside ? 1 : 0,
+                    .beside = beside->products,
+                    .n_beside = beside->n,
                     .gate_out = forward_floats(f, at->gate_out),
                     .up_out = forward_floats(f, at->up_out),
                     .hidden_blocks = (struct act_block *)(void *)(f->memory + at->hidden_blocks),
@@ -114,35 +139,72 @@ static void routed(struct forward *f, const struct bound_ffn *w, const struct ac
                     .order = (uint32_t *)(void *)(f->memory + at->order)});
 }
 
-static void experts(struct forward *f, const struct bound_ffn *w, const struct activation *in,
-                    float *x) {
-    uint32_t d = f->hp->d_model;
-    const float *mix = forward_floats(f, f->plan.mix);
-    project(f, w, in);
-    if (!w->has_shared) {
-        routed(f, w, in, NULL);
-        forward_add(f, x, mix, (uint64_t)f->n_tokens * d);
-        return;
+/* mix = the routed experts' sum, and shared_out that of the shared expert, for the rows that this
+ * rank finishes. */
+static enum status routed(struct forward *f, const struct bound_ffn *w, const struct activation *in,
+                          const struct beside *beside, struct error *err) {
+    const struct activation_plan *at = &f->plan;
+    uint32_t *ids = (uint32_t *)(void *)(f->memory + at->expert_ids);
+    float *weights = forward_floats(f, at->expert_weights), *mix = forward_floats(f, at->mix);
+    struct exchange_work work = {.x = *in, .ids = ids, .weights = weights};
+    choose_experts(f, ids, weights);
+    if (!f->exchange) {
+        run_experts(f, w, &work, beside, mix);
+        return OK;
     }
-    float *out = forward_floats(f, f->plan.shared_out);
-    struct activation hidden = shared_hidden(f);
-    struct matmul_args down = forward_product(&w->down_shared, &hidden, out, d);
-    routed(f, w, in, &down);
-    f->kernels->add_shared(
-        f->ctx, &(struct add_shared_args){.x = x,
-                                          .routed = mix,
-                                          .shared = out,
-                                          .gate = forward_floats(f, f->plan.shared_logit),
-                                          .n_tokens = f->n_tokens,
-                                          .d = d});
+    const struct exchange_home home = {.x = in, .ids = ids, .weights = weights};
+    TRY(exchange_dispatch(f->exchange, &home, &work, err));
+    run_experts(f, w, &work, beside, exchange_expert_roots(f->exchange));
+    return exchange_combine(f->exchange,
+                            &(struct exchange_combine_args){
+                                .out = mix,
+                                .shared = w->has_shared && f->n_tp > 1 ? &w->down_shared.sum : NULL,
+                                .shared_out = forward_floats(f, at->shared_out),
+                                .n_rows = f->n_tokens},
+                            err);
 }
 
-void forward_ffn_layer(struct forward *f, const struct bound_layer *layer, float *x) {
-    const struct hparams *hp = f->hp;
-    struct activation in = forward_normed(f, x, layer->ffn_norm);
-    if (hp->n_experts == 0) {
-        dense(f, &layer->ffn, &in, x);
-        return;
+/* x += mix + gate * shared_out for the rows of this rank, then everybody's. */
+static enum status finish(struct forward *f, const struct bound_ffn *w, float *x,
+                          struct error *err) {
+    uint32_t d = f->hp->d_model;
+    struct index_range own = {0, f->n_tokens};
+    if (f->exchange)
+        own = exchange_slice(f->exchange, f->n_tokens);
+    size_t first = (size_t)own.begin * d;
+    const float *mix = forward_floats(f, f->plan.mix) + first;
+    if (w->has_shared)
+        f->kernels->add_shared(
+            f->ctx,
+            &(struct add_shared_args){.x = x + first,
+                                      .routed = mix,
+                                      .shared = forward_floats(f, f->plan.shared_out) + first,
+                                      .gate = forward_floats(f, f->plan.shared_logit) + own.begin,
+                                      .n_tokens = own.end - own.begin,
+                                      .d = d});
+    else
+        forward_add(f, x + first, mix, (uint64_t)(own.end - own.begin) * d);
+    return f->exchange ? exchange_share(f->exchange, x, f->n_tokens, err) : OK;
+}
+
+static enum status experts(struct forward *f, const struct bound_ffn *w,
+                           const struct activation *in, float *x, struct error *err) {
+    struct beside beside = {.n = 0};
+    struct activation hidden;
+    TRY(project(f, w, in, err));
+    if (w->has_shared) {
+        hidden = shared_hidden(f, w);
+        beside.n = forward_root_products(f, &w->down_shared, &hidden,
+                                         forward_floats(f, f->plan.shared_out), beside.products);
     }
-    experts(f, &layer->ffn, &in, x);
+    TRY(routed(f, w, in, &beside, err));
+    return finish(f, w, x, err);
+}
+
+enum status forward_ffn_layer(struct forward *f, const struct bound_layer *layer, float *x,
+                              struct error *err) {
+    struct activation in = forward_normed(f, x, layer->ffn_norm);
+    if (f->hp->n_experts == 0)
+        return dense(f, &layer->ffn, &in, x, err);
+    return experts(f, &layer->ffn, &in, x, err);
 }

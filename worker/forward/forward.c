@@ -35,6 +35,37 @@ void forward_linear(struct forward *f, const struct linear *linear, const struct
     forward_products(f, &product, 1);
 }
 
+uint32_t forward_root_products(struct forward *f, const struct row_parallel *w,
+                               const struct activation *x, float *sum,
+                               struct matmul_args products[KSPLIT_PARTS]) {
+    uint32_t d = f->hp->d_model, n = w->sum.n_own_roots;
+    float *y = f->n_tp > 1 ? exchange_roots(f->exchange) : sum;
+    for (uint32_t i = 0; i < n; i++) {
+        products[i] = forward_product(&w->linear, x, y + (size_t)i * x->n_tokens * d, d);
+        products[i].split = &w->roots[i];
+    }
+    return n;
+}
+
+enum status forward_add_product(struct forward *f, const struct row_parallel *w,
+                                const struct activation *in, float *x, struct error *err) {
+    struct matmul_args products[KSPLIT_PARTS];
+    uint32_t d = f->hp->d_model;
+    float *mix = forward_floats(f, f->plan.mix);
+    uint32_t n = forward_root_products(f, w, in, mix, products);
+    if (n > 0)
+        forward_products(f, products, n);
+    if (f->n_tp == 1) {
+        forward_add(f, x, mix, (uint64_t)f->n_tokens * d);
+        return OK;
+    }
+    struct index_range own = exchange_slice(f->exchange, f->n_tokens);
+    TRY(exchange_sum(f->exchange, &w->sum, f->n_tokens, mix, err));
+    forward_add(f, x + (size_t)own.begin * d, mix + (size_t)own.begin * d,
+                (uint64_t)(own.end - own.begin) * d);
+    return exchange_share(f->exchange, x, f->n_tokens, err);
+}
+
 void forward_add(struct forward *f, float *x, const float *y, uint64_t n) {
     f->kernels->add(f->ctx, &(struct add_args){.x = x, .y = y, .n = n});
 }
@@ -73,17 +104,20 @@ static uint64_t step_positions(const struct forward *f) {
     return n;
 }
 
-static void run_layer(struct forward *f, const struct bound_layer *layer, float *x) {
+static enum status run_layer(struct forward *f, const struct bound_layer *layer, float *x,
+                             struct error *err) {
     f->traffic.weight_bytes += layer->dense_bytes;
+    if (f->group)
+        group_set_phase(f->group, PHASE_STEP, f->layer_idx);
     if (layer->mixer == MIXER_ATTENTION) {
-        forward_attention_layer(f, layer, x);
+        TRY(forward_attention_layer(f, layer, x, err));
         f->traffic.kv_bytes +=
             step_positions(f) * (f->kv->page_bytes / f->kv->options.n_layers / KV_PAGE_TOKENS);
     } else {
-        forward_gdn_layer(f, layer, x);
+        TRY(forward_gdn_layer(f, layer, x, err));
         f->traffic.state_bytes += 2 * sizeof(float) * f->states->layer_floats * f->n_seqs;
     }
-    forward_ffn_layer(f, layer, x);
+    return forward_ffn_layer(f, layer, x, err);
 }
 
 /* What the layers need to know about the step: which rows belong to whom, and the angles. */
@@ -114,8 +148,8 @@ static void show(const struct forward *f, const char *name, const float *x) {
                              .name = name, .x = x, .n_tokens = f->n_tokens, .d = f->hp->d_model});
 }
 
-void forward_run(struct forward *f, const struct forward_seq *seqs, uint32_t n_seqs,
-                 const int32_t *ids) {
+enum status forward_run(struct forward *f, const struct forward_seq *seqs, uint32_t n_seqs,
+                        const int32_t *ids, struct error *err) {
     float *x = forward_floats(f, f->plan.x), *final = forward_floats(f, f->plan.final);
     begin_step(f, seqs, n_seqs);
     f->kernels->embed(f->ctx,
@@ -124,16 +158,17 @@ void forward_run(struct forward *f, const struct forward_seq *seqs, uint32_t n_s
     show(f, "embedding", x);
     for (uint32_t i = 0; i < f->hp->n_layers; i++) {
         f->layer_idx = i;
-        run_layer(f, &f->layers[i], x);
+        TRY(run_layer(f, &f->layers[i], x, err));
         char name[32];
         snprintf(name, sizeof name, "layer %u output", i);
         show(f, name, x);
     }
     forward_norm(f, final, x, f->output_norm);
     show(f, "final norm", final);
+    return OK;
 }
 
-void forward_run_mtp(struct forward *f, const int32_t *next_ids) {
+enum status forward_run_mtp(struct forward *f, const int32_t *next_ids, struct error *err) {
     const struct bound_mtp *mtp = f->mtp;
     uint32_t d = f->hp->d_model, n = f->n_tokens;
     float *x = forward_floats(f, f->plan.x), *h = forward_floats(f, f->plan.h);
@@ -151,8 +186,9 @@ void forward_run_mtp(struct forward *f, const int32_t *next_ids) {
     f->kernels->activation_quantise(f->ctx, &both);
     forward_linear(f, &mtp->eh_proj, &both, x, d);
     f->layer_idx = f->hp->n_layers;
-    run_layer(f, &mtp->layer, x);
+    TRY(run_layer(f, &mtp->layer, x, err));
     forward_norm(f, x, x, mtp->head_norm);
+    return OK;
 }
 
 const float *forward_final(const struct forward *f) {
@@ -163,15 +199,27 @@ const float *forward_mtp_out(const struct forward *f) {
     return forward_floats(f, f->plan.x);
 }
 
-float *forward_head(struct forward *f, const float *states, const uint32_t *rows, uint32_t n) {
-    uint32_t d = f->hp->d_model;
+enum status forward_head(struct forward *f, const float *states, const uint32_t *rows, uint32_t n,
+                         float **out, struct error *err) {
+    uint32_t d = f->hp->d_model, n_own = f->head.w.d_out;
     float *in = forward_floats(f, f->plan.head_in), *logits = forward_floats(f, f->plan.logits);
+    float *own = f->n_tp > 1 ? forward_floats(f, f->plan.own_logits) : logits;
     for (uint32_t i = 0; i < n; i++)
         memcpy(in + (size_t)i * d, states + (size_t)rows[i] * d, d * sizeof *in);
     struct activation a = forward_blocks(f, f->plan.head_blocks, in, d);
     a.n_tokens = n;
     f->kernels->activation_quantise(f->ctx, &a);
-    forward_linear(f, &f->head, &a, logits, f->hp->n_vocab);
-    f->traffic.weight_bytes += f->head.w.d_out * f->head.w.row_bytes;
-    return logits;
+    if (n_own > 0)
+        forward_linear(f, &f->head, &a, own, n_own);
+    f->traffic.weight_bytes += n_own * f->head.w.row_bytes;
+    *out = logits;
+    if (f->n_tp == 1)
+        return OK;
+    return exchange_columns(f->exchange,
+                            &(struct exchange_columns_args){.out = logits,
+                                                            .own = own,
+                                                            .ranges = f->head_ranges,
+                                                            .n_rows = n,
+                                                            .n_columns = f->hp->n_vocab},
+                            err);
 }

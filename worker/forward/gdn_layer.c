@@ -10,6 +10,7 @@
 
 struct ungroup {
     const struct hparams *hp;
+    const struct bound_gdn *w;
     const float *qkvz; /* [n_tokens, conv_dim + n_v_heads * d_v] */
     float *qkv, *z;    /* [n_tokens, conv_dim], [n_tokens, n_v_heads * d_v] */
     uint32_t n_tokens;
@@ -18,14 +19,14 @@ struct ungroup {
 static void ungroup_task(void *arg, uint32_t thread_idx, uint32_t n_threads) {
     const struct ungroup *u = arg;
     const struct hparams *hp = u->hp;
-    size_t d_k = hp->d_k, n_k = hp->n_k_heads;
+    size_t d_k = hp->d_k, n_k = u->w->n_k_heads, conv_dim = u->w->conv_dim;
     size_t group_v = (size_t)(hp->n_v_heads / hp->n_k_heads) * hp->d_v;
-    size_t d_z = (size_t)hp->n_v_heads * hp->d_v;
+    size_t d_z = (size_t)u->w->n_v_heads * hp->d_v;
     uint64_t begin, end;
     thread_range(u->n_tokens, thread_idx, n_threads, &begin, &end);
     for (uint64_t t = begin; t < end; t++) {
-        const float *from = u->qkvz + t * (hp->conv_dim + d_z);
-        float *qkv = u->qkv + t * hp->conv_dim, *z = u->z + t * d_z;
+        const float *from = u->qkvz + t * (conv_dim + d_z);
+        float *qkv = u->qkv + t * conv_dim, *z = u->z + t * d_z;
         for (size_t i = 0; i < n_k; i++) {
             memcpy(qkv + i * d_k, from, d_k * sizeof *from);
             memcpy(qkv + (n_k + i) * d_k, from + d_k, d_k * sizeof *from);
@@ -41,25 +42,26 @@ static void project(struct forward *f, const struct bound_gdn *w, const struct a
     const struct activation_plan *at = &f->plan;
     float *qkv = forward_floats(f, at->qkv), *z = forward_floats(f, at->z);
     float *ba = forward_floats(f, at->ba);
-    uint32_t d_z = hp->n_v_heads * hp->d_v;
+    uint32_t d_z = w->n_v_heads * hp->d_v;
     float *qkvz = forward_floats(f, at->qkvz);
     struct matmul_args products[4];
     uint32_t n = 0;
     if (w->fused_qkvz) {
-        products[n++] = forward_product(&w->qkvz, in, qkvz, hp->conv_dim + d_z);
+        products[n++] = forward_product(&w->qkvz, in, qkvz, w->conv_dim + d_z);
     } else {
-        products[n++] = forward_product(&w->qkv, in, qkv, hp->conv_dim);
+        products[n++] = forward_product(&w->qkv, in, qkv, w->conv_dim);
         products[n++] = forward_product(&w->z, in, z, d_z);
     }
     if (w->fused_ba) {
-        products[n++] = forward_product(&w->ba, in, ba, 2 * hp->n_v_heads);
+        products[n++] = forward_product(&w->ba, in, ba, 2 * w->n_v_heads);
     } else {
-        products[n++] = forward_product(&w->beta, in, ba, 2 * hp->n_v_heads);
-        products[n++] = forward_product(&w->alpha, in, ba + hp->n_v_heads, 2 * hp->n_v_heads);
+        products[n++] = forward_product(&w->beta, in, ba, 2 * w->n_v_heads);
+        products[n++] = forward_product(&w->alpha, in, ba + w->n_v_heads, 2 * w->n_v_heads);
     }
     forward_products(f, products, n);
     if (w->fused_qkvz) {
-        struct ungroup u = {.hp = hp, .qkvz = qkvz, .qkv = qkv, .z = z, .n_tokens = f->n_tokens};
+        struct ungroup u = {
+            .hp = hp, .w = w, .qkvz = qkvz, .qkv = qkv, .z = z, .n_tokens = f->n_tokens};
         thread_pool_run(f->ctx->pool, ungroup_task, &u);
     }
 }
@@ -82,28 +84,28 @@ static struct activation mix_heads(struct forward *f, const struct bound_gdn *w)
     const struct activation_plan *at = &f->plan;
     float *conv = forward_floats(f, at->conv), *ba = forward_floats(f, at->ba);
     float *out = forward_floats(f, at->gdn_out);
-    uint32_t group = w->fused_ba ? hp->n_v_heads / hp->n_k_heads : hp->n_v_heads;
-    struct activation mixed = forward_blocks(f, at->blocks, out, hp->n_v_heads * hp->d_v);
+    uint32_t group = w->fused_ba ? w->n_v_heads / w->n_k_heads : w->n_v_heads;
+    struct activation mixed = forward_blocks(f, at->blocks, out, w->n_v_heads * hp->d_v);
     struct gdn_mix_args a = {
         .conv = {.out = conv,
                  .u = forward_floats(f, at->qkv),
                  .w = w->conv,
                  .rows = f->gdn_rows,
                  .n_rows_entries = f->n_seqs,
-                 .conv_dim = hp->conv_dim},
+                 .conv_dim = w->conv_dim},
         .step = {.o = out,
                  .c = conv,
                  .a = ba + group,
                  .b = ba,
-                 .gate_token_stride = 2 * (uint64_t)hp->n_v_heads,
+                 .gate_token_stride = 2 * (uint64_t)w->n_v_heads,
                  .gate_group = group,
                  .gate_group_stride = 2 * group,
                  .a_coef = w->a,
                  .dt_bias = w->dt_bias,
                  .rows = f->gdn_rows,
                  .n_rows_entries = f->n_seqs,
-                 .n_k_heads = hp->n_k_heads,
-                 .n_v_heads = hp->n_v_heads,
+                 .n_k_heads = w->n_k_heads,
+                 .n_v_heads = w->n_v_heads,
                  .d_k = hp->d_k,
                  .d_v = hp->d_v,
                  .order = hp->v_heads_grouped ? GDN_HEADS_GROUPED : GDN_HEADS_TILED},
@@ -112,7 +114,7 @@ static struct activation mix_heads(struct forward *f, const struct bound_gdn *w)
                  .z = forward_floats(f, at->z),
                  .w = w->norm,
                  .n_tokens = f->n_tokens,
-                 .n_heads = hp->n_v_heads,
+                 .n_heads = w->n_v_heads,
                  .d = hp->d_v,
                  .eps = hp->norm_eps},
         .blocks = mixed.blocks};
@@ -120,14 +122,15 @@ static struct activation mix_heads(struct forward *f, const struct bound_gdn *w)
     return mixed;
 }
 
-void forward_gdn_layer(struct forward *f, const struct bound_layer *layer, float *x) {
-    const struct hparams *hp = f->hp;
+enum status forward_gdn_layer(struct forward *f, const struct bound_layer *layer, float *x,
+                              struct error *err) {
     const struct bound_gdn *w = &layer->gdn;
-    float *mix = forward_floats(f, f->plan.mix);
+    struct activation mixed = {.n_tokens = f->n_tokens};
     bind_rows(f, w);
-    struct activation in = forward_normed(f, x, layer->attn_norm);
-    project(f, w, &in);
-    in = mix_heads(f, w);
-    forward_linear(f, &w->out, &in, mix, hp->d_model);
-    forward_add(f, x, mix, (uint64_t)f->n_tokens * hp->d_model);
+    if (w->n_k_heads > 0) { /* a rank of a group may have none */
+        struct activation in = forward_normed(f, x, layer->attn_norm);
+        project(f, w, &in);
+        mixed = mix_heads(f, w);
+    }
+    return forward_add_product(f, &w->out, &mixed, x, err);
 }

@@ -30,7 +30,9 @@ struct stack {
     struct linear *linear; /* one of the two */
     struct expert_matrices *experts;
     const struct gguf_part *file; /* where the rows lie; NULL: not in a mapped file */
-    struct panel_rows rows;       /* of a whole panel */
+    struct cut rows_kept, columns_kept;
+    uint64_t file_row_bytes;
+    struct panel_rows rows; /* of a whole panel of ours */
     enum matrix_layout layout;
     uint32_t d_out, n_matrices;
     uint32_t n_panels; /* of each matrix */
@@ -44,9 +46,12 @@ struct loader {
     const struct weights_load_options *options;
     const struct gguf *gguf; /* NULL: only counted */
     struct stack *stacks;    /* NULL: only counted */
+    enum matrix_layout quantised;
     uint32_t n_stacks;
     uint64_t n_pieces;
     struct weights_load_size size;
+    uint64_t gathered_bytes; /* of the largest panel that is put together from pieces of rows */
+    unsigned char *gathered; /* [threads][gathered_bytes] */
     unsigned char *memory;
     _Atomic uint64_t next_piece, bytes_done;
     atomic_bool failed;
@@ -68,7 +73,7 @@ static const struct gguf_part *find_file(const struct loader *l, const void *dat
 static void add_stack(struct loader *l, struct stack stack, const struct matrix *first) {
     if (first->d_out == 0 || stack.n_matrices == 0)
         return;
-    bool panels = dtype_is_quantised(first->dtype);
+    bool panels = dtype_is_quantised(first->dtype) && l->quantised == MATRIX_PANELS;
     stack.layout = panels ? MATRIX_PANELS : MATRIX_ROWS;
     stack.rows = (struct panel_rows){.dtype = first->dtype,
                                      .d_in = first->d_in,
@@ -86,6 +91,9 @@ static void add_stack(struct loader *l, struct stack stack, const struct matrix 
     stack.n_pieces = stack.n_matrices * div_up(stack.n_panels, stack.piece_panels);
     stack.offset = l->size.memory_bytes;
     stack.first_piece = l->n_pieces;
+    uint64_t gathered = align_up(PANEL_ROWS * first->row_bytes, PANEL_ALIGNMENT);
+    if (gathered > l->gathered_bytes)
+        l->gathered_bytes = gathered;
     stack.file = find_file(l, first->data);
     if (l->stacks)
         l->stacks[l->n_stacks] = stack;
@@ -96,14 +104,21 @@ static void add_stack(struct loader *l, struct stack stack, const struct matrix 
 }
 
 static void add_linear(struct loader *l, struct linear *linear) {
-    add_stack(l, (struct stack){.linear = linear, .n_matrices = 1}, &linear->w);
+    struct stack stack = {.linear = linear,
+                          .n_matrices = 1,
+                          .rows_kept = linear->rows,
+                          .columns_kept = linear->columns,
+                          .file_row_bytes = linear->file_row_bytes};
+    add_stack(l, stack, &linear->w);
 }
 
 static void add_experts(struct loader *l, struct expert_matrices *experts) {
     if (experts->n_experts == 0)
         return;
     struct matrix first = expert_matrix(experts, 0);
-    add_stack(l, (struct stack){.experts = experts, .n_matrices = experts->n_experts}, &first);
+    struct stack stack = {
+        .experts = experts, .n_matrices = experts->n_experts, .file_row_bytes = experts->row_bytes};
+    add_stack(l, stack, &first);
 }
 
 static void add_layer(struct loader *l, struct bound_layer *layer) {
@@ -128,18 +143,17 @@ static void list_stacks(struct loader *l, struct forward *f) {
     }
 }
 
-struct weights_load_size weights_load_size(struct forward *f) {
-    struct loader counted = {0};
+struct weights_load_size weights_load_size(struct forward *f, enum matrix_layout quantised) {
+    struct loader counted = {.quantised = quantised};
     list_stacks(&counted, f);
     return counted.size;
 }
 
 /* Consecutive panels of one matrix: from rows in the file to their place. */
 struct piece {
-    const unsigned char *from;
+    const unsigned char *matrix; /* row 0 in the file */
     unsigned char *to;
-    uint64_t from_bytes;
-    uint32_t n_rows;
+    uint32_t first_row, n_rows; /* of ours */
 };
 
 static struct piece find_piece(const struct loader *l, const struct stack *s, uint64_t piece_idx) {
@@ -150,34 +164,104 @@ static struct piece find_piece(const struct loader *l, const struct stack *s, ui
     uint64_t row_idx = panel_idx * PANEL_ROWS, n_rows = (uint64_t)s->piece_panels * PANEL_ROWS;
     if (n_rows > s->d_out - row_idx)
         n_rows = s->d_out - row_idx;
-    const unsigned char *matrix = s->linear ? s->linear->w.data : s->experts->data[matrix_idx];
-    return (struct piece){.from = matrix + row_idx * s->rows.row_bytes,
+    return (struct piece){.matrix = s->linear ? s->linear->w.data : s->experts->data[matrix_idx],
                           .to = l->memory + s->offset + matrix_idx * s->matrix_bytes +
                                 panel_idx * s->panel_bytes,
-                          .from_bytes = n_rows * s->rows.row_bytes,
+                          .first_row = (uint32_t)row_idx,
                           .n_rows = (uint32_t)n_rows};
 }
 
-static enum status load_piece(const struct loader *l, const struct stack *s, uint64_t piece_idx,
-                              struct error *err) {
-    struct piece piece = find_piece(l, s, piece_idx);
-    if (s->file && mapped_file_fetch(&s->file->file, piece.from, piece.from_bytes, err) != OK) {
-        error_wrap(err, "%s", s->file->path);
-        return err->status;
-    }
-    if (s->layout == MATRIX_ROWS) {
-        memcpy(piece.to, piece.from, piece.from_bytes);
-    } else {
-        struct panel_rows rows = s->rows;
-        for (uint32_t row = 0; row < piece.n_rows; row += PANEL_ROWS) {
-            if (rows.n_rows > piece.n_rows - row)
-                rows.n_rows = piece.n_rows - row;
-            panel_pack(&rows, piece.from + row * rows.row_bytes,
-                       piece.to + row / PANEL_ROWS * s->panel_bytes);
+/* Rows that follow each other in the file, beginning with one of ours. */
+struct file_rows {
+    const unsigned char *data;
+    uint32_t n_rows;
+};
+
+static struct file_rows find_rows(const struct stack *s, const struct piece *piece, uint32_t row,
+                                  uint32_t n_rows) {
+    uint32_t in_file = row, n = n_rows, before = 0;
+    for (uint32_t i = 0; i < s->rows_kept.n_runs; i++) {
+        const struct krun *run = &s->rows_kept.runs[i];
+        uint32_t length = run->end - run->begin;
+        if (row < before + length) {
+            in_file = run->begin + (row - before);
+            n = run->end - in_file < n_rows ? run->end - in_file : n_rows;
+            break;
         }
+        before += length;
     }
-    if (s->file)
-        mapped_file_drop(&s->file->file, piece.from, piece.from_bytes);
+    return (struct file_rows){piece->matrix + in_file * s->file_row_bytes, n};
+}
+
+static enum status fetch(const struct stack *s, struct file_rows rows, struct error *err) {
+    if (!s->file ||
+        mapped_file_fetch(&s->file->file, rows.data, rows.n_rows * s->file_row_bytes, err) == OK)
+        return OK;
+    error_wrap(err, "%s", s->file->path);
+    return err->status;
+}
+
+/* One row of ours from one of the file. */
+static void take_columns(const struct stack *s, const unsigned char *row, unsigned char *to) {
+    const struct dtype_info *info = dtype_info(s->rows.dtype);
+    for (uint32_t i = 0; i < s->columns_kept.n_runs; i++) {
+        const struct krun *run = &s->columns_kept.runs[i];
+        uint64_t begin = (uint64_t)run->begin / info->block_elements * info->block_bytes;
+        uint64_t end = (uint64_t)run->end / info->block_elements * info->block_bytes;
+        memcpy(to, row + begin, end - begin);
+        to += end - begin;
+    }
+    if (s->columns_kept.n_runs == 0)
+        memcpy(to, row, s->rows.row_bytes);
+}
+
+/* Rows first .. first + n_rows - 1 of ours, one after the other, at `to`. */
+static enum status gather_rows(const struct stack *s, const struct piece *piece, uint32_t first,
+                               uint32_t n_rows, unsigned char *to, struct error *err) {
+    for (uint32_t done = 0; done < n_rows;) {
+        struct file_rows rows = find_rows(s, piece, first + done, n_rows - done);
+        TRY(fetch(s, rows, err));
+        for (uint32_t i = 0; i < rows.n_rows; i++)
+            take_columns(s, rows.data + i * s->file_row_bytes, to + (done + i) * s->rows.row_bytes);
+        done += rows.n_rows;
+    }
+    return OK;
+}
+
+/* Up to 16 rows to their panel, or to rows of ours. They are packed straight from the file where
+ * they lie together in it. */
+static enum status load_panel(const struct loader *l, const struct stack *s,
+                              const struct piece *piece, uint32_t row, uint32_t thread_idx,
+                              struct error *err) {
+    struct panel_rows shape = s->rows;
+    unsigned char *to = piece->to + (row - piece->first_row) / PANEL_ROWS * s->panel_bytes;
+    if (shape.n_rows > piece->first_row + piece->n_rows - row)
+        shape.n_rows = piece->first_row + piece->n_rows - row;
+    if (s->layout == MATRIX_ROWS)
+        return gather_rows(s, piece, row, shape.n_rows, to, err);
+    struct file_rows rows = find_rows(s, piece, row, shape.n_rows);
+    if (s->columns_kept.n_runs == 0 && rows.n_rows == shape.n_rows) {
+        panel_pack(&shape, rows.data, to);
+        return OK;
+    }
+    unsigned char *gathered = l->gathered + thread_idx * l->gathered_bytes;
+    TRY(gather_rows(s, piece, row, shape.n_rows, gathered, err));
+    panel_pack(&shape, gathered, to);
+    return OK;
+}
+
+static enum status load_piece(const struct loader *l, const struct stack *s, uint64_t piece_idx,
+                              uint32_t thread_idx, struct error *err) {
+    struct piece piece = find_piece(l, s, piece_idx);
+    uint32_t end = piece.first_row + piece.n_rows;
+    struct file_rows rows = find_rows(s, &piece, piece.first_row, piece.n_rows);
+    TRY(fetch(s, rows, err)); /* what begins the piece, mostly all of it, in one call */
+    for (uint32_t row = piece.first_row; row < end; row += PANEL_ROWS)
+        TRY(load_panel(l, s, &piece, row, thread_idx, err));
+    for (uint32_t row = piece.first_row; s->file && row < end; row += rows.n_rows) {
+        rows = find_rows(s, &piece, row, end - row);
+        mapped_file_drop(&s->file->file, rows.data, rows.n_rows * s->file_row_bytes);
+    }
     return OK;
 }
 
@@ -193,8 +277,9 @@ static void expect_piece(const struct loader *l, const struct stack *s, uint64_t
         return;
     s = stack_of(s, piece_idx);
     struct piece piece = find_piece(l, s, piece_idx);
+    struct file_rows rows = find_rows(s, &piece, piece.first_row, piece.n_rows);
     if (s->file)
-        mapped_file_expect(&s->file->file, piece.from, piece.from_bytes);
+        mapped_file_expect(&s->file->file, rows.data, rows.n_rows * s->file_row_bytes);
 }
 
 static void fail(struct loader *l, const struct error *err) {
@@ -225,9 +310,9 @@ static void load_pieces(void *arg, uint32_t thread_idx, uint32_t n_threads) {
         struct error err;
         stack = stack_of(stack, piece_idx);
         expect_piece(l, stack, piece_idx + PIECES_AHEAD);
-        if (load_piece(l, stack, piece_idx, &err) != OK)
+        if (load_piece(l, stack, piece_idx, thread_idx, &err) != OK)
             fail(l, &err);
-        l->bytes_done += find_piece(l, stack, piece_idx).from_bytes;
+        l->bytes_done += find_piece(l, stack, piece_idx).n_rows * stack->rows.row_bytes;
         if (thread_idx == 0)
             report(l);
     }
@@ -274,15 +359,18 @@ static void drop_files(const struct gguf *gguf) {
 
 enum status weights_load(struct weights_load *load, struct forward *f,
                          const struct weights_load_options *options, struct error *err) {
-    struct loader counted = {0};
-    struct loader l = {.options = options, .gguf = options->gguf};
+    struct loader counted = {.quantised = options->quantised};
+    struct loader l = {.options = options, .gguf = options->gguf, .quantised = options->quantised};
     struct arena arena = {0};
-    bool tied = f->embedding.data == f->head.w.data;
+    bool tied = f->embedding.data == f->head.w.data && f->head.rows.n_runs == 0;
     *load = (struct weights_load){0};
     list_stacks(&counted, f);
     l.stacks = arena_array(&arena, counted.n_stacks, sizeof *l.stacks);
-    if (!l.stacks)
+    l.gathered = arena_alloc(&arena, thread_pool_n_threads(options->pool) * counted.gathered_bytes);
+    if (!l.stacks || !l.gathered) {
+        arena_free(&arena);
         return error_set(err, ERR_NOMEM, "no memory for a list of %u matrices", counted.n_stacks);
+    }
     list_stacks(&l, f);
     void *memory;
     enum status status = mapping_take_huge(&memory, l.size.memory_bytes, "weights", err);

@@ -8,10 +8,11 @@
  *     memory  [q: panels][k: panels] ... [gate of expert 0: panels][of expert 1: panels] ...
  *
  * Quantised matrices become panels (tensor/panels.h), an expert's each for itself; F32, F16 and
- * BF16 stay rows. They lie in the order in which a step reads them, each at a multiple of 64 bytes,
- * in one mapping of huge pages. The table of an embedding that is not the head too stays in the
- * file; one that is the head is taken from its panels. Vectors are copied already
- * (model/weights.h).
+ * BF16 stay rows. A rank of a group loads only the rows and columns that it holds (forward/cut.h),
+ * also for the reference kernels, which take everything in rows. They lie in the order in which a
+ * step reads them, each at a multiple of 64 bytes, in one mapping of huge pages. The table of an
+ * embedding that is not the head too stays in the file; one that is the head is taken from its
+ * panels. Vectors are copied already (model/weights.h).
  *
  * All threads of the pool work on pieces of about a megabyte; what a piece has read of the file
  * leaves the process at once, so that no weight is in memory twice. The bytes do not depend on the
@@ -45,12 +46,14 @@ struct weights_load_size {
     uint64_t file_bytes;   /* rows of all matrices */
     uint64_t memory_bytes; /* what they become, padding included */
 };
-struct weights_load_size weights_load_size(struct forward *f);
+/* `quantised`: how those matrices are going to lie. */
+struct weights_load_size weights_load_size(struct forward *f, enum matrix_layout quantised);
 
 struct weights_load_options {
     struct thread_pool *pool;
-    const struct gguf *gguf; /* whose data the matrices are views of; not NULL */
-    load_progress *progress; /* NULL: nobody is told */
+    const struct gguf *gguf;      /* whose data the matrices are views of; not NULL */
+    enum matrix_layout quantised; /* how quantised matrices are to lie */
+    load_progress *progress;      /* NULL: nobody is told */
     void *user;
 };
 
