@@ -12,7 +12,8 @@
  *            the same sums in the same order: their results are equal bit for bit.
  *
  * For every variant the result for one token does not depend on the other tokens of the call, on
- * their number, or on the number of threads. */
+ * their number, or on the number of threads; nor on the heads, experts or parts of K that the rank
+ * holds beside. Without rows, heads or experts an operation does nothing. */
 #ifndef SHOAL_KERNELS_KERNELS_H
 #define SHOAL_KERNELS_KERNELS_H
 

@@ -30,6 +30,7 @@ static void every_variant_fills_the_whole_table(void **state) {
         assert_non_null(k->gdn_conv);
         assert_non_null(k->gdn_step);
         assert_non_null(k->gdn_gate);
+        assert_non_null(k->gdn_mix);
         assert_non_null(k->router);
         assert_non_null(k->experts);
         assert_non_null(k->swiglu);
