@@ -3,7 +3,9 @@
  * between threads in tests.
  *
  * A message is posted on both sides and then waited for; memory belongs to the transport until
- * then. Messages of one pair and tag arrive in order. Engine thread only. */
+ * then. Messages of one pair and tag arrive in order. They may move only while their ranks are in
+ * `wait`: a rank with messages on their way that others need must not sleep at a barrier of the
+ * window meanwhile, unless those whom it meets there do not depend on them. Engine thread only. */
 #ifndef SHOAL_WORKER_COMM_TRANSPORT_H
 #define SHOAL_WORKER_COMM_TRANSPORT_H
 
