@@ -53,6 +53,7 @@ struct command {
 
 int command_run(struct cli *cli);
 int command_inspect(struct cli *cli);
+int command_plan(struct cli *cli);
 int command_synth(struct cli *cli);
 int command_tokenize(struct cli *cli);
 int command_detokenize(struct cli *cli);

@@ -25,6 +25,13 @@ static const char *const inspect_examples[] = {
     "check the whole file",
     NULL,
 };
+static const char *const plan_examples[] = {
+    "shoal plan model.gguf --workers 4",
+    "who of four workers holds what, and whether it fits",
+    "shoal plan model.gguf --workers 16 --nodes 2 --node-memory 256GiB --json",
+    "two machines of eight workers",
+    NULL,
+};
 static const char *const synth_examples[] = {
     "shoal synth tiny.gguf",
     "a tiny model with random weights",
@@ -90,6 +97,14 @@ static const struct command commands[CMD_N] = {
                      .about = "",
                      .examples = inspect_examples,
                      .run = command_inspect},
+    [CMD_PLAN] = {.name = "plan",
+                  .operands = "[MODEL]",
+                  .purpose = "show how a model is spread over workers, and whether it fits",
+                  .about = "Starts nothing and reads only the header of the file. A context that "
+                           "is not asked for is the largest that fits. The exit status is 5 if the "
+                           "workers of a machine need more memory than it has.",
+                  .examples = plan_examples,
+                  .run = command_plan},
     [CMD_SYNTH] = {.name = "synth",
                    .operands = "OUT",
                    .purpose = "write a model file of any size with random weights",

@@ -11,10 +11,11 @@
 #define ALL          (BIT(CMD_N) - 1u)
 #define JSON_LINES                                                                                 \
     (BIT(CMD_TOKENIZE) | BIT(CMD_DETOKENIZE) | BIT(CMD_RENDER) | BIT(CMD_PARSE) | BIT(CMD_SCORE))
-#define WITH_MODEL  (BIT(CMD_RUN) | BIT(CMD_INSPECT) | BIT(CMD_BENCH) | JSON_LINES)
+#define WITH_MODEL  (BIT(CMD_RUN) | BIT(CMD_INSPECT) | BIT(CMD_PLAN) | BIT(CMD_BENCH) | JSON_LINES)
 #define WITH_ENGINE (WITH_MODEL & ~BIT(CMD_BENCH))
 #define IN_GROUP    (BIT(CMD_RUN) | BIT(CMD_SCORE) | BIT(CMD_BENCH))
-#define TABLES      (BIT(CMD_INSPECT) | BIT(CMD_BENCH))
+#define OF_GROUP    (IN_GROUP | BIT(CMD_PLAN)) /* what a plan depends on */
+#define TABLES      (BIT(CMD_INSPECT) | BIT(CMD_PLAN) | BIT(CMD_BENCH))
 
 /* One option is a paragraph here, not a column of fields: */
 /* clang-format off */
@@ -100,15 +101,15 @@ static const struct option rows[OPT_N] = {
     [OPT_ATTENTION_GROUPS] = {
         .name = "attention-groups", .aliases = "data-parallel-size", .shorts = "dp",
         .kind = OPTION_INT, .metavar = "N", .fallback = "auto", .min = 1, .max = 1024,
-        .group = GROUP_WORKERS, .commands = IN_GROUP, .traits = OPTION_AUTO,
+        .group = GROUP_WORKERS, .commands = OF_GROUP, .traits = OPTION_AUTO,
         .help = "groups of workers with sequences of their own; auto is one per machine"},
     [OPT_EP_EXCHANGE] = {
         .name = "ep-exchange", .kind = OPTION_CHOICE, .metavar = "auto|replicated|gather|alltoall",
-        .fallback = "auto", .group = GROUP_WORKERS, .commands = IN_GROUP,
+        .fallback = "auto", .group = GROUP_WORKERS, .commands = OF_GROUP,
         .help = "how tokens reach their experts; auto measures at start"},
     [OPT_NODES] = {
         .name = "nodes", .kind = OPTION_INT, .metavar = "N", .fallback = "auto", .min = 1,
-        .max = 1024, .group = GROUP_WORKERS, .commands = IN_GROUP,
+        .max = 1024, .group = GROUP_WORKERS, .commands = OF_GROUP,
         .traits = OPTION_AUTO | OPTION_RARE,
         .help = "treat the workers as if they were on so many machines"},
     [OPT_LAUNCHER] = {
@@ -215,6 +216,15 @@ static const struct option rows[OPT_N] = {
     [OPT_VERIFY] = {
         .name = "verify", .kind = OPTION_FLAG, .group = GROUP_COMMAND, .commands = BIT(CMD_INSPECT),
         .help = "check everything that can be checked without a prompt"},
+
+    [OPT_CAPACITY] = {
+        .name = "capacity", .kind = OPTION_STRING, .metavar = "LIST", .group = GROUP_COMMAND,
+        .commands = BIT(CMD_PLAN),
+        .help = "speed of each worker, for example 30,30,12; shares follow it, equal if unset"},
+    [OPT_NODE_MEMORY] = {
+        .name = "node-memory", .kind = OPTION_SIZE, .metavar = "SIZE", .fallback = "auto",
+        .min = 1 << 20, .max = 0x1p50, .group = GROUP_COMMAND, .commands = BIT(CMD_PLAN),
+        .traits = OPTION_AUTO, .help = "memory of each machine; auto is what is free on this one"},
 
     [OPT_PRESET] = {
         .name = "preset", .kind = OPTION_STRING, .metavar = "SIZE", .fallback = "tiny",

@@ -23,6 +23,7 @@
 enum command_id {
     CMD_RUN,
     CMD_INSPECT,
+    CMD_PLAN,
     CMD_SYNTH,
     CMD_TOKENIZE,
     CMD_DETOKENIZE,
@@ -91,6 +92,9 @@ enum option_id {
     OPT_TEMPLATE,
     OPT_TOKENIZER,
     OPT_VERIFY,
+    /* plan */
+    OPT_CAPACITY,
+    OPT_NODE_MEMORY,
     /* synth */
     OPT_PRESET,
     OPT_ARCH,

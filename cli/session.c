@@ -157,3 +157,8 @@ enum status session_plan_memory(const struct cli *cli, const struct model *model
     struct engine_options options = engine_options(cli, model, &wanted);
     return engine_plan(&options, plan, err);
 }
+
+struct engine_options session_engine_options(const struct cli *cli, const struct model *model) {
+    struct session_engine_options wanted = {0};
+    return engine_options(cli, model, &wanted);
+}

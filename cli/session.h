@@ -40,4 +40,7 @@ enum status session_open_engine(const struct cli *cli, const struct model *model
 enum status session_plan_memory(const struct cli *cli, const struct model *model,
                                 struct memory_plan *plan, struct error *err);
 
+/* What session_open_engine would ask for; 0 and auto as in the options. */
+struct engine_options session_engine_options(const struct cli *cli, const struct model *model);
+
 #endif

@@ -277,8 +277,9 @@ static enum status check_use(const struct shard_plan *plan, const struct hparams
         return OK;
     return error_set(err, ERR_LIMIT,
                      "%u ranks: the experts of this model keep at most %u at work, its matrices "
-                     "%u with %u attention groups",
-                     plan->n_ranks, n_buckets, n_parts, plan->n_groups);
+                     "%u with %u attention group%s",
+                     plan->n_ranks, n_buckets, n_parts, plan->n_groups,
+                     plan->n_groups == 1 ? "" : "s");
 }
 
 enum status shard_plan_init(struct shard_plan *plan, const struct shard_plan_options *options,

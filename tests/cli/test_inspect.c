@@ -3,7 +3,7 @@
  * file's own description), of files that are no model, and of data that is damaged. */
 #include "base/json.h"
 #include "cli/command.h"
-#include "support_options.h"
+#include "support_run.h"
 #include "tensor/dtype.h"
 #include "tests/support/json_member.h"
 
@@ -21,55 +21,13 @@
 
 #define DEMO SOURCE_DIR "/model/demo/shoal-demo-q8_0.gguf"
 
-/* One run of a command: exit status and standard output. */
-struct run {
-    int code;
-    char *out;
-    size_t out_len;
-};
-
-static struct run run_line(const char *line) {
-    struct support_options s;
-    struct run run = {0};
-    assert_int_equal(support_read(&s, line, NULL), OK);
-    FILE *out = open_memstream(&run.out, &run.out_len);
-    assert_non_null(out);
-    struct cli cli = {
-        .command = command_row(s.options.command), .options = &s.options, .out = out, .err = out};
-    run.code = cli.command->run(&cli);
-    fclose(out);
-    support_free(&s);
-    return run;
-}
-
-static void expect_text(const char *line, int code, const char *const *texts) {
-    struct run run = run_line(line);
-    assert_int_equal(run.code, code);
-    for (; *texts; texts++) {
-        if (!strstr(run.out, *texts))
-            fail_msg("'%s' is not in:\n%s", *texts, run.out);
-    }
-    free(run.out);
-}
-
-static struct json_object *json_of(const char *line) {
-    struct run run = run_line(line);
-    struct json_object *root = NULL;
-    struct error err = {0};
-    assert_int_equal(run.code, CLI_OK);
-    if (json_parse(span_make(run.out, run.out_len), &root, &err))
-        fail_msg("%s", err.text);
-    free(run.out);
-    return root;
-}
-
 static int64_t number(struct json_object *object, const char *key) {
     return json_object_get_int64(json_member(object, key));
 }
 
 static void json_describes_the_demonstration_file(void **state) {
     (void)state;
-    struct json_object *root = json_of("inspect --json -c 4096 -np 2 " DEMO);
+    struct json_object *root = run_json("inspect --json -c 4096 -np 2 " DEMO, CLI_OK);
     assert_string_equal(json_object_get_string(json_member(root, "arch")), "qwen35moe");
     assert_int_equal(json_object_get_string_len(json_member(root, "header_hash")), 16);
     assert_int_equal(number(root, "n_params"), 21606552);
@@ -133,8 +91,8 @@ static void tensors_are_chosen_by_a_pattern(void **state) {
     assert_int_equal(n_all, 1 + 96);
     assert_int_equal(n_some, 1 + 15);
     assert_non_null(strstr(some.out, "blk.4.ffn_down_exps.weight,Q8_0"));
-    free(all.out);
-    free(some.out);
+    run_free(&all);
+    run_free(&some);
 }
 
 /* A folder with one synthetic model in it. */
@@ -150,7 +108,7 @@ static void place_init(struct place *p, const char *arguments) {
     snprintf(line, sizeof line, "synth %s %s", p->path, arguments);
     struct run run = run_line(line);
     assert_int_equal(run.code, CLI_OK);
-    free(run.out);
+    run_free(&run);
 }
 
 static void place_free(struct place *p) {
@@ -169,17 +127,19 @@ static int verify(const struct place *p, char **out) {
     char line[256];
     snprintf(line, sizeof line, "inspect --verify %s", p->path);
     struct run run = run_line(line);
-    if (out)
+    int code = run.code;
+    if (out) {
         *out = run.out;
-    else
-        free(run.out);
-    return run.code;
+        run.out = NULL;
+    }
+    run_free(&run);
+    return code;
 }
 
 static uint64_t offset_of(const struct place *p, const char *tensor, const char *dtype) {
     char line[256];
     snprintf(line, sizeof line, "inspect --json %s", p->path);
-    struct json_object *root = json_of(line), *tensors = json_member(root, "tensors");
+    struct json_object *root = run_json(line, CLI_OK), *tensors = json_member(root, "tensors");
     uint64_t offset = 0;
     for (size_t i = 0; i < json_object_array_length(tensors); i++) {
         struct json_object *t = json_object_array_get_idx(tensors, i);
@@ -239,7 +199,7 @@ static void damaged_and_foreign_files_have_the_exit_status_of_models(void **stat
     place_init(&p, "");
     struct run run = run_line("inspect /nonexistent.gguf");
     assert_int_equal(run.code, CLI_MODEL);
-    free(run.out);
+    run_free(&run);
     assert_int_equal(truncate(p.path, 100000), 0);
     assert_int_equal(verify(&p, NULL), CLI_MODEL);
     place_free(&p);
@@ -262,7 +222,7 @@ static void file_of_another_architecture_is_described(void **state) {
     assert_null(json_member(root, "hparams"));
     assert_true(json_object_array_length(json_member(root, "tensors")) > 50);
     json_object_put(root);
-    free(run.out);
+    run_free(&run);
     assert_int_equal(verify(&p, NULL), CLI_MODEL);
     place_free(&p);
 }

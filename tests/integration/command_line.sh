@@ -7,7 +7,7 @@
 
 run 0
 has out "Usage: shoal COMMAND"
-for command in run inspect synth tokenize detokenize render parse score bench completion version \
+for command in run inspect plan synth tokenize detokenize render parse score bench completion version \
     help; do
     run 0 help "$command"
     has out "Usage: shoal $command"
