@@ -172,6 +172,25 @@ static void penalties_and_bias_change_the_best(void **state) {
     arena_free(&arena);
 }
 
+static void a_sampler_that_forgets_is_like_new(void **state) {
+    (void)state;
+    struct arena arena = {0};
+    struct sampler s;
+    struct sampler_params params = plain(0);
+    params.repeat_penalty = 4;
+    params.frequency_penalty = 0.5f;
+    make(&s, &params, &arena);
+    const int32_t seen[] = {1, 7, 5, 5};
+    assert_int_equal(sampler_pick(&s, logits, 0), 1);
+    sampler_saw_prompt(&s, seen, 2);
+    sampler_accept(&s, seen[2]);
+    sampler_accept(&s, seen[3]);
+    assert_int_equal(sampler_pick(&s, logits, 4), 2);
+    sampler_forget(&s, seen, 4);
+    assert_int_equal(sampler_pick(&s, logits, 4), 1);
+    arena_free(&arena);
+}
+
 static void wrong_parameters_are_named(void **state) {
     (void)state;
     struct error err;
@@ -216,6 +235,7 @@ int main(void) {
         cmocka_unit_test(min_p_drops_the_improbable),
         cmocka_unit_test(a_draw_depends_on_seed_choice_and_position_only),
         cmocka_unit_test(penalties_and_bias_change_the_best),
+        cmocka_unit_test(a_sampler_that_forgets_is_like_new),
         cmocka_unit_test(wrong_parameters_are_named),
         cmocka_unit_test(top_k_of_logits_is_sorted_and_normal),
     };

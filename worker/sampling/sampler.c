@@ -68,12 +68,18 @@ void sampler_accept(struct sampler *s, int32_t id) {
     s->n_in_answer[id]++;
 }
 
+void sampler_forget(struct sampler *s, const int32_t *ids, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++) {
+        s->n_in_answer[ids[i]] = 0;
+        s->in_prompt[ids[i]] = 0;
+    }
+}
+
 /* Penalties and biases; the copy is what later stages read. */
 static void adjust(struct sampler *s, const float *logits) {
     const struct sampler_params *p = &s->params;
     memcpy(s->adjusted, logits, s->n_vocab * sizeof *logits);
-    bool penalties =
-        p->repeat_penalty != 1.0f || p->presence_penalty != 0.0f || p->frequency_penalty != 0.0f;
+    bool penalties = sampler_penalises(p);
     for (uint32_t id = 0; penalties && id < s->n_vocab; id++) {
         uint32_t n = s->n_in_answer[id];
         float x = s->adjusted[id];

@@ -4,7 +4,7 @@
  * Order: penalties, logit bias, temperature, top-k, top-p, min-p, draw. The draw is a pure
  * function of (seed, choice, position), so a replay of a sequence makes the same choices. All
  * arithmetic is double over candidates sorted by (larger logit, lower id): no dependence on the
- * batch or on threads. One sampler belongs to one sequence. */
+ * batch or on threads. One sampler belongs to one sequence at a time. */
 #ifndef SHOAL_WORKER_SAMPLING_SAMPLER_H
 #define SHOAL_WORKER_SAMPLING_SAMPLER_H
 
@@ -41,6 +41,12 @@ struct sampler_params {
 enum status sampler_params_check(const struct sampler_params *params, uint32_t n_vocab,
                                  struct error *err);
 
+/* Does a pick depend on the tokens before it? */
+static inline bool sampler_penalises(const struct sampler_params *params) {
+    return params->repeat_penalty != 1.0f || params->presence_penalty != 0.0f ||
+           params->frequency_penalty != 0.0f;
+}
+
 struct sampler {
     struct sampler_params params;
     uint32_t n_vocab;
@@ -60,6 +66,9 @@ void sampler_reset(struct sampler *s, const struct sampler_params *params);
 /* Tokens of the prompt count for repeat_penalty; tokens of the answer for all penalties. */
 void sampler_saw_prompt(struct sampler *s, const int32_t *ids, uint32_t n);
 void sampler_accept(struct sampler *s, int32_t id);
+/* Forgets all that was said of these tokens: a sampler that serves many sequences in turn is told a
+ * sequence's tokens and forgets them again, at their cost and not that of the vocabulary. */
+void sampler_forget(struct sampler *s, const int32_t *ids, uint32_t n);
 
 /* The token for `position` (number of tokens before it in the sequence). Logits of -infinity are
  * never chosen. */
