@@ -3,6 +3,7 @@
 #include "cli/answer.h"
 
 #include "base/clock.h"
+#include "cli/session.h"
 
 #include <stdio.h>
 
@@ -56,6 +57,7 @@ static void on_event(void *user, const struct output_event *event) {
         remember_call(g);
         break;
     }
+    session_rest_if_blocked(g->c->cli, g->c->engine);
     g->request->sink(g->request->user, event);
 }
 
@@ -187,6 +189,7 @@ enum status answer_generate(const struct answer_request *request, struct answer 
         status = decode(&g, answer, err);
     if (status == OK)
         status = output_splitter_finish(g.splitter, err);
+    session_rest(g.c->engine); /* a person reads and types now */
     if (status == OK)
         *reply = reply_of(&g);
     output_splitter_close(g.splitter);

@@ -28,12 +28,17 @@ int command_bench(struct cli *cli) {
     static const struct {
         const char *name;
         int (*run)(struct cli *cli);
-    } rooms[] = {{"model", bench_model}, {"kernel", bench_kernel}};
+        bool alone; /* measures one process */
+    } rooms[] = {{"model", bench_model, false}, {"kernel", bench_kernel, true}};
     const char *what = cli->options->n_operands > 0 ? cli->options->operands[0] : NULL;
     struct error err;
     for (size_t i = 0; what && i < sizeof rooms / sizeof rooms[0]; i++) {
-        if (strcmp(what, rooms[i].name) == 0)
+        if (strcmp(what, rooms[i].name) != 0)
+            continue;
+        if (!rooms[i].alone || !cli->group)
             return rooms[i].run(cli);
+        error_set(&err, ERR_INPUT, "bench %s measures one process and takes no --workers", what);
+        return cli_fail(cli, DURING_USAGE, &err);
     }
     if (what)
         error_set(&err, ERR_INPUT,

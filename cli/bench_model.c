@@ -11,6 +11,7 @@
 #include "cli/progress.h"
 #include "cli/session.h"
 #include "cli/table.h"
+#include "cli/worker_group.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -200,7 +201,7 @@ static void add_row(struct bench *b, const struct engine *engine,
     snprintf(text, sizeof text, "%.2f B", (double)n_params * 1e-9);
     add_both(t, text, (double)n_params);
     table_int(t, engine_n_threads(engine));
-    table_int(t, 1);
+    table_int(t, b->cli->group ? b->cli->group->group->n_ranks : 1);
     table_string(t, engine_kernels(engine));
     table_string(t, dtype_info(engine_kv_dtype(engine))->name);
     table_int(t, engine_n_step_tokens(engine));
@@ -296,7 +297,7 @@ static enum status run_batches(struct bench *b, struct error *err) {
             status = run_cases(b, engine, (uint32_t)b->parallels.items[p], err);
         read_bandwidth_close(b->reader);
         b->reader = NULL;
-        engine_close(engine);
+        session_close_engine(b->cli, engine);
         TRY(status);
     }
     return OK;

@@ -27,16 +27,17 @@ enum exit_code { /* the contract with scripts and units */
                  CLI_TERMINATED = 143,  /* SIGTERM */
 };
 
-struct cli_group; /* cli/group.h */
+struct worker_group; /* cli/worker_group.h */
 
 struct cli {
     const struct command *command;
     struct options *options;
     struct log log; /* on stderr */
     struct terminal terminal;
-    FILE *in, *out, *err;    /* stdin, stdout, stderr */
-    char *const *args;       /* the command line behind the program's name, NULL-terminated */
-    struct cli_group *group; /* this process is rank 0 of a worker group; NULL: alone */
+    FILE *in, *out, *err;       /* stdin, stdout, stderr */
+    char *const *args;          /* the command line behind the program's name, NULL-terminated */
+    bool may_launch;            /* the command may be run by a worker group of ours instead */
+    struct worker_group *group; /* this process is rank 0 of a worker group; NULL: alone */
 };
 
 struct command {

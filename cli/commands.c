@@ -2,6 +2,7 @@
 /* The table of subcommands, and what their ends mean to a script. */
 #include "cli/command.h"
 #include "cli/spelling.h"
+#include "cli/worker_group.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -222,6 +223,8 @@ int cli_exit_code(enum cli_phase phase, enum status status) {
 
 int cli_fail(const struct cli *cli, enum cli_phase phase, const struct error *err) {
     int code = cli_exit_code(phase, err->status);
+    if (worker_group_is_lost(cli->group)) /* that was told when it happened */
+        return CLI_WORKER_LOST;
     if (code != CLI_INTERRUPTED)
         log_error(&cli->log, "%s", err->text);
     bool is_help = cli->command == &commands[CMD_HELP];

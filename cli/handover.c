@@ -246,12 +246,17 @@ enum status receiver_open(struct receiver **out, const char *name, struct error 
     return OK;
 }
 
+void receiver_tell(struct receiver *receiver, int code) {
+    struct farewell farewell = {.code = (uint8_t)code};
+    if (receiver)
+        (void)!send(receiver->fd, &farewell, sizeof farewell, MSG_NOSIGNAL);
+}
+
 void receiver_close(struct receiver *receiver, int code) {
     if (!receiver)
         return;
-    struct farewell farewell = {.code = (uint8_t)code};
     atomic_store(&receiver->has_ended, true);
-    (void)!send(receiver->fd, &farewell, sizeof farewell, MSG_NOSIGNAL);
+    receiver_tell(receiver, code);
     shutdown(receiver->fd, SHUT_RD); /* ends the thread */
     pthread_join(receiver->thread, NULL);
     close(receiver->fd);

@@ -44,6 +44,8 @@ struct receiver; /* opaque: the connection and the thread that listens to it */
  * Signals that the launcher gets are raised here from now on; if it dies, SIGTERM is. ERR_IO:
  * nobody of that name listens here. */
 enum status receiver_open(struct receiver **out, const char *name, struct error *err);
+/* Says the exit status, for the case that close is not reached. Any thread; NULL is fine. */
+void receiver_tell(struct receiver *receiver, int code);
 /* Says the exit status as the last words. NULL is fine. */
 void receiver_close(struct receiver *receiver, int code);
 

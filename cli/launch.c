@@ -46,7 +46,7 @@ struct launch {
 
 bool launch_is_wanted(const struct cli *cli) {
     const struct options *o = cli->options;
-    if (cli->group || !option_belongs(OPT_HOSTFILE, o->command))
+    if (!cli->may_launch || !option_belongs(OPT_HOSTFILE, o->command))
         return false;
     return options_int(o, OPT_WORKERS) > 1 || options_is_set(o, OPT_HOSTFILE);
 }
@@ -234,8 +234,9 @@ static void take_terminal_back(const struct launch *l) {
         tcsetattr(STDIN_FILENO, TCSADRAIN, &l->term);
 }
 
-/* Lines of ours explain; if there are none, everything that mpirun said is shown. */
-static void show_said(struct launch *l) {
+/* Lines of ours explain; if there are none, everything that mpirun said is shown. Returns whether
+ * there were any. */
+static bool show_said(struct launch *l) {
     bool any_of_ours = false;
     for (int pass = 0; pass < 2; pass++) {
         bool only_ours = pass == 0;
@@ -244,13 +245,14 @@ static void show_said(struct launch *l) {
             const char *end = memchr(rest.data, '\n', rest.len);
             size_t n = end ? (size_t)(end - rest.data) : rest.len;
             struct span words = span_make(rest.data, n);
-            if (!only_ours || span_starts_with(words, "shoal: ")) {
+            bool is_ours = span_starts_with(words, "shoal: ");
+            if (!only_ours || is_ours)
                 fprintf(l->cli->err, "%.*s\n", (int)n, rest.data);
-                any_of_ours = true;
-            }
+            any_of_ours = any_of_ours || is_ours;
             rest = span_from(rest, n + (end != NULL));
         }
     }
+    return any_of_ours;
 }
 
 static int exit_status(struct launch *l) {
@@ -259,15 +261,22 @@ static int exit_status(struct launch *l) {
     bool is_verbose = l->cli->log.level >= LOG_DEBUG;
     if (l->code >= 0 && is_verbose)
         show_said(l);
-    if (l->code >= 0 || !l->line.is_here)
-        return l->code >= 0 ? l->code : status;
+    if (l->code == CLI_OK || (l->code > 0 && l->signo != SIGTERM))
+        return l->code;
+    if (!l->line.is_here)
+        return status;
     if (l->signo)
         return 128 + l->signo;
     if (l->met_rank0 && (status == CLI_INTERRUPTED || status == CLI_TERMINATED))
         return status; /* somebody sent rank 0 the signal */
-    show_said(l);
+    bool explained = show_said(l);
     if (!l->met_rank0) {
-        log_error(&l->cli->log, "the workers did not start (mpirun ended with status %d)", status);
+        if (explained && status == CLI_USAGE)
+            return status;
+        if (!explained) {
+            log_error(&l->cli->log, "the workers did not start (mpirun ended with status %d)",
+                      status);
+        }
         return CLI_DEVICE;
     }
     return CLI_WORKER_LOST;

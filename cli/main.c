@@ -10,6 +10,7 @@ int main(int argc, char **argv, char **envp) {
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write that meets it */
     struct start start;
     start_read(&start, argc, argv, envp);
+    start.cli.may_launch = true;
     start_terminal(&start);
     int code = start_run(&start);
     start_free(&start);

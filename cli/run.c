@@ -157,7 +157,7 @@ int command_run(struct cli *cli) {
             code = run_opened(cli, &all, text_span(&prompt), chats);
         else
             code = cli_fail(cli, DURING_LOAD, &err);
-        engine_close(all.engine);
+        session_close_engine(cli, all.engine);
         model_close(&all.model);
         interrupt_close(&all.interrupt);
     }

@@ -8,6 +8,7 @@
 #include "cli/jsonl.h"
 #include "cli/score_dump.h"
 #include "cli/session.h"
+#include "cli/worker_group.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -147,6 +148,7 @@ static void work_off(struct scoring *s, struct jsonl *j, struct entry *entries, 
         status = run_dumped(s, requests, entries[0].line.number, &err);
     else if (n_requests > 0)
         status = score_run(s->engine, &s->options, requests, n_requests, &err);
+    session_rest(s->engine); /* lines are written, and the next may be long in coming */
     n_requests = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct entry *entry = &entries[i];
@@ -176,7 +178,8 @@ static int run_lines(struct scoring *s, uint32_t n_together) {
         return cli_fail(s->cli, DURING_WORK, &err);
     }
     jsonl_open(&j, s->cli);
-    for (;;) {
+    bool lost = false;
+    while (!lost) {
         uint32_t n = 0;
         while (n < n_together && (n == 0 || jsonl_ready(&j))) {
             struct entry *entry = &entries[n];
@@ -190,10 +193,13 @@ static int run_lines(struct scoring *s, uint32_t n_together) {
         if (n == 0)
             break;
         work_off(s, &j, entries, n, requests);
+        lost = worker_group_is_lost(s->cli->group); /* the lines to come would fail as well */
     }
     jsonl_close(&j);
     free(entries);
     free(requests);
+    if (lost)
+        return cli_finish(s->cli, CLI_WORKER_LOST);
     return cli_finish(s->cli, j.any_refused ? CLI_FAILED : CLI_OK);
 }
 
@@ -204,6 +210,11 @@ int command_score(struct cli *cli) {
     uint32_t n_together = (uint32_t)options_int(o, OPT_PARALLEL);
     if (n_together == 0 || s.dump_prefix)
         n_together = 1;
+    if (s.dump_prefix && cli->group) {
+        error_set(&err, ERR_INPUT, "--dump shows the layers of one worker, not of a group of %u",
+                  cli->group->group->n_ranks);
+        return cli_fail(cli, DURING_USAGE, &err);
+    }
     struct session_model_options model_options = {.with_mtp = s.dump_prefix != NULL};
     if (session_open_model(cli, &model_options, &s.model, &err) != OK)
         return cli_fail(cli, DURING_LOAD, &err);
@@ -220,7 +231,7 @@ int command_score(struct cli *cli) {
                                        .n_vocab = s.model.hp.n_vocab,
                                        .chunk_tokens = (uint32_t)options_int(o, OPT_UBATCH_SIZE)};
     int code = run_lines(&s, n_together);
-    engine_close(s.engine);
+    session_close_engine(cli, s.engine);
     model_close(&s.model);
     return code;
 }

@@ -5,8 +5,10 @@
 #include "base/clock.h"
 #include "base/size.h"
 #include "cli/progress.h"
+#include "cli/worker_group.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 #define DEMO_FILE "shoal-demo-q8_0.gguf"
@@ -138,6 +140,20 @@ static bool show_loading(void *user, uint64_t bytes_done, uint64_t bytes_all) {
     return !loading->interrupt || !interrupt_came(loading->interrupt);
 }
 
+static enum status open_somewhere(const struct cli *cli, const struct model *model,
+                                  const struct engine_options *options, struct engine **engine,
+                                  struct error *err) {
+    if (!cli->group)
+        return engine_open(engine, options, err);
+    struct text path = {0};
+    enum status status = session_model_path(cli, &path, err);
+    struct worker_model what = {.path = text_str(&path), .model = model};
+    if (status == OK)
+        status = worker_group_open_engine(cli->group, &what, options, engine, err);
+    text_free(&path);
+    return status;
+}
+
 enum status session_open_engine(const struct cli *cli, const struct model *model,
                                 const struct session_engine_options *wanted, struct engine **engine,
                                 struct error *err) {
@@ -145,10 +161,28 @@ enum status session_open_engine(const struct cli *cli, const struct model *model
     struct loading loading = {.cli = cli, .interrupt = wanted->interrupt};
     options.progress = show_loading;
     options.progress_user = &loading;
-    enum status status = engine_open(engine, &options, err);
+    enum status status = open_somewhere(cli, model, &options, engine, err);
     if (loading.begun)
         progress_end(&loading.progress);
     return status;
+}
+
+void session_close_engine(const struct cli *cli, struct engine *engine) {
+    if (cli->group)
+        worker_group_close_engine(cli->group, engine);
+    else
+        engine_close(engine);
+}
+
+void session_rest(struct engine *engine) {
+    struct error err;
+    engine_park(engine, &err);
+}
+
+void session_rest_if_blocked(const struct cli *cli, struct engine *engine) {
+    struct pollfd out = {.fd = fileno(cli->out), .events = POLLOUT};
+    if (cli->group && poll(&out, 1, 0) == 0)
+        session_rest(engine);
 }
 
 enum status session_plan_memory(const struct cli *cli, const struct model *model,

@@ -36,6 +36,15 @@ enum status session_open_engine(const struct cli *cli, const struct model *model
                                 const struct session_engine_options *options,
                                 struct engine **engine, struct error *err);
 
+/* In a worker group the other ranks close theirs as well. NULL is fine. */
+void session_close_engine(const struct cli *cli, struct engine *engine);
+
+/* No step follows until somebody types or reads: the other ranks of a group, which wait for the
+ * next one with a deadline, may rest. Errors come with the next step. */
+void session_rest(struct engine *engine);
+/* Rests if the next line written to cli->out would have to wait for its reader. */
+void session_rest_if_blocked(const struct cli *cli, struct engine *engine);
+
 /* The memory that session_open_engine would take, without opening anything (inspect). */
 enum status session_plan_memory(const struct cli *cli, const struct model *model,
                                 struct memory_plan *plan, struct error *err);

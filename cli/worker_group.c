@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Orders and their execution. What is collective stands in functions that all ranks run alike. */
+#include "cli/worker_group.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum order_kind {
+    ORDER_OPEN = 1, /* a model and an engine, as described */
+    ORDER_STEPS,    /* follow the engine's steps until it parks */
+    ORDER_CLOSE,    /* the engine and its model */
+};
+
+/* One program runs on all ranks (the link's Hello refuses others), so an order travels as it lies
+ * in memory; what is in it is checked by the calls that take it. */
+struct order {
+    uint32_t kind; /* enum order_kind */
+    uint32_t n_threads, ctx_size, n_seqs, n_kv_pages, n_step_tokens, n_logit_rows;
+    uint32_t kv_dtype_auto, kv_dtype;
+    uint32_t with_mtp;
+    uint32_t n_attention_groups;
+    uint32_t chooses_strategy, strategy;
+    uint64_t header_hash; /* of the model file */
+    char kernels[16];
+    char path[WORKER_PATH_MAX];
+};
+
+/* ---- all ranks ---- */
+
+/* Measures are for groups in which there is something to choose. */
+static enum status choose_strategy(const struct worker_group *g, const struct order *order,
+                                   enum exchange_strategy *strategy, struct error *err) {
+    *strategy = (enum exchange_strategy)order->strategy;
+    if (order->strategy >= EXCHANGE_N)
+        return error_set(err, ERR_COMM, "an order with the exchange %u", order->strategy);
+    if (order->chooses_strategy) {
+        *strategy = g->shard.n_groups == 1 ? EXCHANGE_REPLICATED : EXCHANGE_GATHER;
+        log_debug(g->log, "exchange: %s, because there is %s", exchange_name(*strategy),
+                  g->shard.n_groups == 1 ? "one attention group" : "more than one attention group");
+    }
+    return OK;
+}
+
+static void tell_shares(const struct worker_group *g) {
+    for (uint32_t i = 0; i < g->shard.n_ranks; i++) {
+        const struct rank_share *s = &g->shard.ranks[i];
+        log_debug(
+            g->log,
+            "rank %u: node %u, attention group %u; parts of attention %u-%u, delta net %u-%u, "
+            "feed forward %u-%u; experts %u-%u; vocabulary %u-%u",
+            i, s->node, s->group, s->attention.begin, s->attention.end, s->gdn.begin, s->gdn.end,
+            s->ffn.begin, s->ffn.end, s->experts.begin, s->experts.end, s->vocab.begin,
+            s->vocab.end);
+    }
+}
+
+/* The engine of this rank, as all ranks open theirs. `options` has what is this rank's own. */
+static enum status open_engine(struct worker_group *g, const struct order *order,
+                               struct engine_options *options, struct engine **out,
+                               struct error *err) {
+    struct shard_plan_options plan = {.hp = options->hp,
+                                      .ranks = g->group->ranks,
+                                      .n_ranks = g->group->n_ranks,
+                                      .n_attention_groups = order->n_attention_groups};
+    enum exchange_strategy strategy = EXCHANGE_REPLICATED;
+    group_set_phase(g->group, PHASE_LOAD, 0);
+    arena_free(&g->arena);
+    g->arena = (struct arena){0};
+    enum status status = shard_plan_init(&g->shard, &plan, &g->arena, err);
+    if (status == OK)
+        status = choose_strategy(g, order, &strategy, err);
+    if (status == OK)
+        status = fault_here(g->fault, PHASE_LOAD, 0, g->group->rank_idx, err);
+    TRY(group_agree(g->group, status, err));
+    if (g->group->rank_idx == 0)
+        tell_shares(g);
+    options->group = g->group;
+    options->shard = &g->shard;
+    options->strategy = strategy;
+    if (options->n_threads == 0)
+        options->n_threads = g->n_threads;
+    TRY(engine_open(out, options, err));
+    group_set_phase(g->group, PHASE_IDLE, 0);
+    return OK;
+}
+
+/* ---- rank 0 ---- */
+
+/* The others are parked: calls them and says what is to be done. */
+static enum status give_order(struct worker_group *g, struct order *order, struct error *err) {
+    uint64_t bytes = sizeof *order;
+    TRY(link_resume_all(g->link, err));
+    return group_broadcast(g->group, order, sizeof *order, &bytes, err);
+}
+
+static enum status resume_steps(void *user, struct error *err) {
+    struct order order = {.kind = ORDER_STEPS};
+    return give_order(user, &order, err);
+}
+
+/* The others may stand in another folder. */
+static enum status absolute_path(const char *path, char out[WORKER_PATH_MAX], struct error *err) {
+    char folder[WORKER_PATH_MAX] = "";
+    if (path[0] != '/' && !getcwd(folder, sizeof folder))
+        return error_set(err, ERR_IO, "%s: the working directory has no name", path);
+    int n = snprintf(out, WORKER_PATH_MAX, "%s%s%s", folder, folder[0] ? "/" : "", path);
+    if (n < 0 || n >= WORKER_PATH_MAX)
+        return error_set(err, ERR_LIMIT, "%s: the path has more than %d bytes", path,
+                         WORKER_PATH_MAX - 1);
+    return OK;
+}
+
+static enum status describe(const struct worker_group *g, const struct worker_model *what,
+                            const struct engine_options *o, struct order *order,
+                            struct error *err) {
+    *order = (struct order){.kind = ORDER_OPEN,
+                            .n_threads = o->n_threads,
+                            .ctx_size = o->ctx_size,
+                            .n_seqs = o->n_seqs,
+                            .n_kv_pages = o->n_kv_pages,
+                            .n_step_tokens = o->n_step_tokens,
+                            .n_logit_rows = o->n_logit_rows,
+                            .kv_dtype_auto = o->kv_dtype_auto,
+                            .kv_dtype = o->kv_dtype,
+                            .with_mtp = what->model->weights.mtp != NULL,
+                            .n_attention_groups = g->n_attention_groups,
+                            .chooses_strategy = g->chooses_strategy,
+                            .strategy = g->strategy,
+                            .header_hash = gguf_header_hash(&what->model->gguf)};
+    snprintf(order->kernels, sizeof order->kernels, "%s", o->kernels);
+    return absolute_path(what->path, order->path, err);
+}
+
+enum status worker_group_open_engine(struct worker_group *g, const struct worker_model *what,
+                                     const struct engine_options *options, struct engine **out,
+                                     struct error *err) {
+    struct engine_options own = *options;
+    struct order *order = calloc(1, sizeof *order);
+    if (!order)
+        return error_set(err, ERR_NOMEM, "no memory");
+    enum status status = describe(g, what, options, order, err);
+    if (status == OK)
+        status = give_order(g, order, err);
+    if (status == OK)
+        status = group_agree(g->group, OK, err); /* they have the model */
+    if (status == OK) {
+        own.resume = resume_steps;
+        own.resume_user = g;
+        status = open_engine(g, order, &own, out, err);
+    }
+    free(order);
+    return status;
+}
+
+void worker_group_close_engine(struct worker_group *g, struct engine *engine) {
+    struct error err;
+    struct order order = {.kind = ORDER_CLOSE};
+    if (engine && engine_park(engine, &err) == OK)
+        give_order(g, &order, &err); /* if the group is lost, the link has said so */
+    engine_close(engine);
+}
+
+/* ---- the other ranks ---- */
+
+/* What an order opened here. */
+struct opened {
+    struct model model;
+    struct engine *engine;
+};
+
+static void close_all(struct opened *opened) {
+    engine_close(opened->engine);
+    model_close(&opened->model);
+    *opened = (struct opened){0};
+}
+
+static enum status open_model(const struct order *order, struct model *model, struct error *err) {
+    struct model_options options = {
+        .path = order->path, .with_weights = true, .with_mtp = order->with_mtp};
+    TRY(model_open(model, &options, err));
+    uint64_t hash = gguf_header_hash(&model->gguf);
+    if (hash == order->header_hash)
+        return OK;
+    model_close(model);
+    return error_set(err, ERR_INPUT, "%s: this is not the file of rank 0, their headers differ",
+                     order->path);
+}
+
+/* The group stays whole if any rank fails: rank 0 tells of it. */
+static enum status obey_open(struct worker_group *g, struct order *order, struct opened *opened,
+                             struct error *err) {
+    order->path[WORKER_PATH_MAX - 1] = '\0';
+    order->kernels[sizeof order->kernels - 1] = '\0';
+    close_all(opened);
+    enum status status = open_model(order, &opened->model, err);
+    TRY(group_agree(g->group, status, err));
+    struct engine_options options = {.hp = &opened->model.hp,
+                                     .weights = &opened->model.weights,
+                                     .unused_ids = opened->model.unused_ids,
+                                     .kernels = order->kernels,
+                                     .n_threads = order->n_threads,
+                                     .ctx_size = order->ctx_size,
+                                     .n_seqs = order->n_seqs,
+                                     .n_kv_pages = order->n_kv_pages,
+                                     .n_step_tokens = order->n_step_tokens,
+                                     .n_logit_rows = order->n_logit_rows,
+                                     .kv_dtype_auto = order->kv_dtype_auto,
+                                     .kv_dtype = (enum dtype)order->kv_dtype};
+    return open_engine(g, order, &options, &opened->engine, err);
+}
+
+static enum status obey(struct worker_group *g, struct order *order, struct opened *opened,
+                        struct error *err) {
+    switch (order->kind) {
+    case ORDER_OPEN:
+        /* A model that cannot be opened is rank 0's to tell; what ended the group is not. */
+        if (obey_open(g, order, opened, err) != OK && group_is_aborted(g->group))
+            return err->status;
+        return OK;
+    case ORDER_STEPS:
+        if (opened->engine)
+            return engine_follow(opened->engine, err);
+        break;
+    case ORDER_CLOSE:
+        close_all(opened);
+        return OK;
+    default:
+        break;
+    }
+    return error_set(err, ERR_COMM, "rank 0 gave an order that is none now (%u)", order->kind);
+}
+
+static enum status receive_order(struct worker_group *g, struct order *order, struct error *err) {
+    uint64_t bytes = 0;
+    TRY(group_broadcast(g->group, order, sizeof *order, &bytes, err));
+    if (bytes != sizeof *order)
+        return error_set(err, ERR_COMM, "an order of %llu bytes, %zu are right",
+                         (unsigned long long)bytes, sizeof *order);
+    return OK;
+}
+
+enum status worker_group_follow(struct worker_group *g, struct error *err) {
+    struct opened opened = {0};
+    struct order *order = calloc(1, sizeof *order);
+    if (!order)
+        return error_set(err, ERR_NOMEM, "no memory");
+    enum status status;
+    for (;;) {
+        bool stop = false;
+        group_set_phase(g->group, PHASE_IDLE, 0);
+        status = link_wait_resume(g->link, &stop, err);
+        if (status != OK || stop)
+            break;
+        status = receive_order(g, order, err);
+        if (status == OK)
+            status = obey(g, order, &opened, err);
+        if (status != OK)
+            break;
+    }
+    close_all(&opened);
+    arena_free(&g->arena);
+    free(order);
+    return status;
+}
+
+/* ---- any ---- */
+
+bool worker_group_is_lost(const struct worker_group *g) {
+    return g && link_is_lost(g->link, NULL);
+}
