@@ -31,6 +31,7 @@ struct worker {
     struct mpi_world *world;
     struct group *group;
     struct fault fault;
+    const struct group_progress *progress[PLAN_RANKS_MAX]; /* of the ranks of this node */
     struct link_address leader;
     struct worker_group parts; /* what the command sees */
 };
@@ -106,7 +107,8 @@ static enum status open_link(struct worker *w, struct error *err) {
                                    .node_idx = group->node_idx,
                                    .rank1_node = group->ranks[1].node,
                                    .leader = &w->leader,
-                                   .progress = &group->progress,
+                                   .progress = group->progress,
+                                   .shared_progress = w->progress,
                                    .log = &w->start.cli.log,
                                    .take_sigterm = true,
                                    .abort = abort_group,
@@ -114,6 +116,8 @@ static enum status open_link(struct worker *w, struct error *err) {
                                    .expire = expire,
                                    .user = w};
     uint64_t bytes = sizeof w->leader;
+    for (uint32_t i = 0; i < group->n_ranks; i++)
+        w->progress[i] = group_rank_progress(group, i);
     TRY(are_on_one_machine(w, &options.one_machine, err));
     enum status status = OK;
     if (is_leader(w))
@@ -137,7 +141,7 @@ static enum status read_fault(struct worker *w, struct error *err) {
     if (!text)
         return OK;
     TRY(fault_parse(&w->fault, text, err));
-    w->parts.fault = &w->fault;
+    w->parts.fault = w->group->fault = &w->fault;
     return OK;
 }
 

@@ -68,6 +68,7 @@ static enum status open_node(struct threads *all, const struct thread_group_opti
                                      .n_node_ranks = n,
                                      .window = all->windows[i],
                                      .timeout_ms = timeout_ms};
+        group_place_progress(&rank->group);
         if (options->n_nodes > 1)
             rank->group.transport = thread_transport_open(all->hub, i);
         if (options->n_nodes > 1 && !rank->group.transport)

@@ -3,6 +3,7 @@
 #include "worker/comm/exchange.h"
 
 #include "worker/comm/exchange_state.h"
+#include "worker/fault.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -161,7 +162,7 @@ struct exchange_counts exchange_counts(const struct exchange *ex) {
 
 uint64_t exchange_enter(struct exchange *ex) {
     struct group *group = ex->options.group;
-    group_set_phase(group, PHASE_EXCHANGE, atomic_load(&group->progress.layer));
+    group_set_phase(group, PHASE_EXCHANGE, group_layer(group));
     return clock_ns();
 }
 
@@ -170,18 +171,20 @@ enum status exchange_leave(struct exchange *ex, enum status status, uint64_t beg
     struct group *group = ex->options.group;
     *total_ns += clock_ns() - begin_ns;
     if (status == OK)
-        group_set_phase(group, PHASE_STEP, atomic_load(&group->progress.layer));
+        group_set_phase(group, PHASE_STEP, group_layer(group));
     return status;
 }
 
 static enum status meet(struct exchange *ex, uint32_t set, struct index_range ranks,
                         struct error *err) {
+    const struct group *group = ex->options.group;
+    TRY(fault_here(group->fault, PHASE_EXCHANGE, group_layer(group), group->rank_idx, err));
     if (ranks.end - ranks.begin == 1)
         return OK;
     uint64_t begin = clock_ns();
     uint32_t first = ex->node_ranks.begin;
     enum status status =
-        window_barrier(ex->options.group->window, set, ranks.begin - first, ranks.end - first, err);
+        window_barrier(group->window, set, ranks.begin - first, ranks.end - first, err);
     ex->counts.wait_ns += clock_ns() - begin;
     return status;
 }

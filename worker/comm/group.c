@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Everything goes through the windows' common areas, and between nodes from and to the first rank
- * of each. An area has two halves that take turns:
+ * of each. An area has two halves that take turns (and behind them what every rank is doing):
  *
  *     write half i -> node's barrier -> read half i -> write half i+1 -> node's barrier -> ...
  *
@@ -18,7 +18,9 @@ struct half {
     uint64_t bytes;
     _Alignas(64) unsigned char data[GROUP_BROADCAST_MAX];
 };
-_Static_assert(2 * sizeof(struct half) == GROUP_COMMON_BYTES, "the common area is two halves");
+_Static_assert(2 * sizeof(struct half) + WINDOW_RANKS_MAX * sizeof(struct group_progress) ==
+                   GROUP_COMMON_BYTES,
+               "the common area is two halves and every rank's progress");
 _Static_assert((uint64_t)PLAN_RANKS_MAX *GROUP_GATHER_MAX <= GROUP_BROADCAST_MAX,
                "what all ranks gather fits a half");
 
@@ -29,6 +31,22 @@ const char *group_phase_name(enum group_phase phase) {
         [PHASE_END] = "end",
     };
     return (size_t)phase < sizeof names / sizeof names[0] ? names[phase] : "unknown";
+}
+
+static struct group_progress *node_progress(const struct group *group) {
+    struct half *halves = window_common(group->window);
+    return (struct group_progress *)(void *)(halves + 2);
+}
+
+void group_place_progress(struct group *group) {
+    group->progress = node_progress(group) + (group->rank_idx - group->node_rank_begin);
+}
+
+const struct group_progress *group_rank_progress(const struct group *group, uint32_t rank_idx) {
+    uint32_t place = rank_idx - group->node_rank_begin;
+    return rank_idx >= group->node_rank_begin && place < group->n_node_ranks
+               ? node_progress(group) + place
+               : NULL;
 }
 
 static struct half *next_half(struct group *group) {

@@ -32,12 +32,15 @@ enum group_phase {
 };
 const char *group_phase_name(enum group_phase phase); /* "exchange" */
 
+/* Written by the rank, read by anybody; on a cache line of its own. */
 struct group_progress {
-    _Atomic uint32_t phase; /* enum group_phase */
+    _Alignas(64) _Atomic uint32_t phase; /* enum group_phase */
     _Atomic uint32_t layer;
     _Atomic uint64_t counter; /* grows whenever something was done */
-    _Atomic uint64_t step;    /* number of the present step; set by the engine */
+    _Atomic uint64_t step;    /* steps that were begun */
 };
+
+struct fault;
 
 struct group {
     uint32_t n_ranks, rank_idx;
@@ -47,7 +50,9 @@ struct group {
     struct window *window;                  /* of this node; NULL: a group of one */
     struct transport *transport;            /* NULL: there is one node */
     uint32_t timeout_ms;                    /* of every wait */
-    struct group_progress progress;
+    struct group_progress *progress;        /* of this rank, in the window; set by
+                                               group_place_progress */
+    const struct fault *fault;              /* NULL, or what a test lets happen (worker/fault.h) */
     _Atomic bool aborted;
     uint32_t n_turns; /* of the two halves of the common area, so far; group.c only */
 };
@@ -55,7 +60,8 @@ struct group {
 #define GROUP_BROADCAST_MAX (1u << 20)
 #define GROUP_GATHER_MAX    1024 /* bytes of one rank */
 /* common_bytes of a window that serves a group. */
-#define GROUP_COMMON_BYTES (2u * (64 + GROUP_BROADCAST_MAX))
+#define GROUP_COMMON_BYTES                                                                         \
+    (2u * (64 + GROUP_BROADCAST_MAX) + WINDOW_RANKS_MAX * sizeof(struct group_progress))
 
 /* One machine as several nodes: runs of ranks, as equal as they can be. n_nodes <= n_ranks. */
 static inline uint32_t group_pretended_node(uint32_t rank, uint32_t n_ranks, uint32_t n_nodes) {
@@ -88,10 +94,24 @@ enum status group_resize_windows(struct group *group, uint64_t bytes_each, struc
 void group_abort(struct group *group);
 bool group_is_aborted(const struct group *group);
 
+/* Once the group has its window: what a rank is doing stands there, so that the others of its node
+ * can tell it of one that has died. */
+void group_place_progress(struct group *group);
+/* NULL: the rank is on another node. */
+const struct group_progress *group_rank_progress(const struct group *group, uint32_t rank_idx);
+
+static inline void group_begin_step(struct group *group) {
+    atomic_fetch_add_explicit(&group->progress->step, 1, memory_order_relaxed);
+}
+
+static inline uint32_t group_layer(const struct group *group) {
+    return atomic_load_explicit(&group->progress->layer, memory_order_relaxed);
+}
+
 static inline void group_set_phase(struct group *group, enum group_phase phase, uint32_t layer) {
-    atomic_store_explicit(&group->progress.phase, phase, memory_order_relaxed);
-    atomic_store_explicit(&group->progress.layer, layer, memory_order_relaxed);
-    atomic_fetch_add_explicit(&group->progress.counter, 1, memory_order_relaxed);
+    atomic_store_explicit(&group->progress->phase, phase, memory_order_relaxed);
+    atomic_store_explicit(&group->progress->layer, layer, memory_order_relaxed);
+    atomic_fetch_add_explicit(&group->progress->counter, 1, memory_order_relaxed);
 }
 
 #endif

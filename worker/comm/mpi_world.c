@@ -182,6 +182,7 @@ static enum status open_node(struct mpi_world *world, struct error *err) {
                                     .timeout_ms = group->timeout_ms,
                                     .spin = world->spin};
     TRY(window_open(&group->window, &window, err));
+    group_place_progress(group);
     if (group->n_nodes == 1)
         return OK;
     struct mpi_transport_options transport = {.comm = MPI_COMM_WORLD,

@@ -2,6 +2,7 @@
 /* The walk through the layers, and the two ways to its end: the trunk's head and the MTP block. */
 #include "worker/forward/forward.h"
 
+#include "worker/fault.h"
 #include "worker/forward/rope_table.h"
 
 #include <assert.h>
@@ -107,8 +108,10 @@ static uint64_t step_positions(const struct forward *f) {
 static enum status run_layer(struct forward *f, const struct bound_layer *layer, float *x,
                              struct error *err) {
     f->traffic.weight_bytes += layer->dense_bytes;
-    if (f->group)
+    if (f->group) {
         group_set_phase(f->group, PHASE_STEP, f->layer_idx);
+        TRY(fault_here(f->group->fault, PHASE_STEP, f->layer_idx, f->group->rank_idx, err));
+    }
     if (layer->mixer == MIXER_ATTENTION) {
         TRY(forward_attention_layer(f, layer, x, err));
         f->traffic.kv_bytes +=
