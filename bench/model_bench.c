@@ -96,6 +96,7 @@ static enum status run_repetitions(struct bench_seqs *b, struct model_bench_resu
     for (uint32_t r = 0; r < n_all; r++) {
         int counts = !o->warmup || r > 0;
         TRY(prepare_depth(b, err));
+        TRY(engine_park(b->engine, err)); /* a group tells only then what its ranks have read */
         if (counts)
             read_memory(b, result);
         double bytes = total(engine_traffic(b->engine));
@@ -103,6 +104,7 @@ static enum status run_repetitions(struct bench_seqs *b, struct model_bench_resu
         TRY(read_to(b, what->n_depth + what->n_prompt, 1, err));
         TRY(generate(b, what->n_gen, err));
         double seconds = clock_seconds_since(begin);
+        TRY(engine_park(b->engine, err));
         if (counts)
             result->seconds[result->n_samples++] = seconds;
         bytes = total(engine_traffic(b->engine)) - bytes;

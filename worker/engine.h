@@ -97,10 +97,18 @@ uint32_t engine_n_step_tokens(const struct engine *engine);
 enum dtype engine_kv_dtype(const struct engine *engine);
 
 /* What the steps have read since open; in a group that of all ranks, at the last engine_park. */
-struct traffic engine_traffic(const struct engine *engine);
+struct traffic engine_traffic(struct engine *engine);
 
-/* What this rank has exchanged since open; zeros alone. */
-struct exchange_counts engine_exchange_counts(const struct engine *engine);
+/* Where the ranks' time has gone since open. */
+struct engine_rank_report {
+    struct traffic traffic;
+    struct exchange_counts exchange;
+    uint64_t run_ns; /* in steps, the exchange and its waits included */
+};
+
+/* Of all ranks, at the last engine_park; alone of this one, now. [*n_ranks], a view that dies with
+ * the next step. */
+const struct engine_rank_report *engine_rank_reports(struct engine *engine, uint32_t *n_ranks);
 
 /* The threads of the engine, for measurements between steps. */
 struct thread_pool *engine_pool(struct engine *engine);

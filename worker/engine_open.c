@@ -231,9 +231,11 @@ static enum status open_sequences(struct engine *e, struct error *err) {
     e->output_rows = arena_array(&e->arena, e->options.n_logit_rows, sizeof *e->output_rows);
     e->outputs = arena_array(&e->arena, e->options.n_logit_rows, sizeof *e->outputs);
     e->group_outputs = arena_array(&e->arena, e->n_groups, sizeof *e->group_outputs);
+    e->reports = arena_array(&e->arena, engine_in_group(e) ? e->options.group->n_ranks : 1,
+                             sizeof *e->reports);
     uint32_t *pages = arena_array(&e->arena, e->seqs_each * pages_each, sizeof *pages);
     if (!e->seqs || !e->use || !e->in_step || !e->row_begin || !e->output_rows || !e->outputs ||
-        !e->group_outputs || !pages)
+        !e->group_outputs || !e->reports || !pages)
         return error_set(err, ERR_NOMEM, "no memory for %u sequences", n);
     for (uint32_t i = 0; i < e->seqs_each; i++)
         e->seqs[e->own_group * e->seqs_each + i].pages = pages + i * pages_each;
@@ -344,12 +346,25 @@ enum dtype engine_kv_dtype(const struct engine *e) {
     return e->options.kv_dtype;
 }
 
-struct traffic engine_traffic(const struct engine *e) {
-    return engine_in_group(e) ? e->parked_traffic : e->forward.traffic;
+const struct engine_rank_report *engine_rank_reports(struct engine *e, uint32_t *n_ranks) {
+    *n_ranks = engine_in_group(e) ? e->options.group->n_ranks : 1;
+    if (!engine_in_group(e))
+        e->reports[0] =
+            (struct engine_rank_report){.traffic = e->forward.traffic, .run_ns = e->run_ns};
+    return e->reports;
 }
 
-struct exchange_counts engine_exchange_counts(const struct engine *e) {
-    return e->exchange ? exchange_counts(e->exchange) : (struct exchange_counts){0};
+struct traffic engine_traffic(struct engine *e) {
+    uint32_t n_ranks;
+    const struct engine_rank_report *reports = engine_rank_reports(e, &n_ranks);
+    struct traffic sum = {0};
+    for (uint32_t i = 0; i < n_ranks; i++) {
+        sum.weight_bytes += reports[i].traffic.weight_bytes;
+        sum.state_bytes += reports[i].traffic.state_bytes;
+        sum.kv_bytes += reports[i].traffic.kv_bytes;
+        sum.expert_rows += reports[i].traffic.expert_rows;
+    }
+    return sum;
 }
 
 struct thread_pool *engine_pool(struct engine *e) {

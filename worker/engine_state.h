@@ -56,13 +56,14 @@ struct engine {
     struct output *outputs;  /* [n_logit_rows] whose they are */
     uint32_t *group_outputs; /* [n_groups] how many of them are a group's */
     uint32_t step_counter;
+    uint64_t run_ns;                    /* in steps */
+    struct engine_rank_report *reports; /* [ranks] as of the last park */
 
     /* in a group */
     struct exchange *exchange;
-    struct step_plan plan;         /* of the present step */
-    struct step_rows *plan_rows;   /* [n_groups * seqs_each] views of it */
-    bool is_parked;                /* the other ranks do not wait for a plan */
-    struct traffic parked_traffic; /* of all ranks, when they were parked last */
+    struct step_plan plan;       /* of the present step */
+    struct step_rows *plan_rows; /* [n_groups * seqs_each] views of it */
+    bool is_parked;              /* the other ranks do not wait for a plan */
 };
 
 static inline bool engine_in_group(const struct engine *e) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A step: check everything, tell the other ranks, take pages, run the trunk, hand out logits. After
  * the checks a step cannot fail but by NaN or the loss of a rank. */
+#include "base/clock.h"
 #include "base/size.h"
 #include "worker/engine_state.h"
 
@@ -242,18 +243,11 @@ static enum status announce(struct engine *e, enum step_kind kind, const struct 
     return group_broadcast(e->options.group, plan->message, plan->capacity, &bytes, err);
 }
 
-/* What every rank has read, summed. */
-static enum status sum_traffic(struct engine *e, struct error *err) {
-    struct traffic all[PLAN_RANKS_MAX], *sum = &e->parked_traffic;
-    struct group *group = e->options.group;
-    TRY(group_all_gather(group, &e->forward.traffic, sizeof e->forward.traffic, all, err));
-    *sum = (struct traffic){0};
-    for (uint32_t i = 0; i < group->n_ranks; i++) {
-        sum->weight_bytes += all[i].weight_bytes;
-        sum->state_bytes += all[i].state_bytes;
-        sum->kv_bytes += all[i].kv_bytes;
-    }
-    return OK;
+static enum status gather_reports(struct engine *e, struct error *err) {
+    struct engine_rank_report own = {.traffic = e->forward.traffic,
+                                     .exchange = exchange_counts(e->exchange),
+                                     .run_ns = e->run_ns};
+    return group_all_gather(e->options.group, &own, sizeof own, e->reports, err);
 }
 
 enum status engine_park(struct engine *e, struct error *err) {
@@ -261,11 +255,11 @@ enum status engine_park(struct engine *e, struct error *err) {
         return OK;
     TRY(announce(e, STEP_PARK, &(struct step){.n_rows = 0}, err));
     e->is_parked = true;
-    return sum_traffic(e, err);
+    return gather_reports(e, err);
 }
 
-static enum status run(struct engine *e, enum step_kind kind, const struct step *step,
-                       struct error *err) {
+static enum status run_trunk(struct engine *e, enum step_kind kind, const struct step *step,
+                             struct error *err) {
     const int32_t *ids = gather_ids(e, step);
     e->forward.observer = step->observer;
     if (kind == STEP_MTP) {
@@ -275,6 +269,14 @@ static enum status run(struct engine *e, enum step_kind kind, const struct step 
     place_rows(e, step);
     TRY(forward_run(&e->forward, e->in_step, e->n_in_step, ids, err));
     return hand_out(e, step, forward_final(&e->forward), err);
+}
+
+static enum status run(struct engine *e, enum step_kind kind, const struct step *step,
+                       struct error *err) {
+    uint64_t begin_ns = clock_ns();
+    enum status status = run_trunk(e, kind, step, err);
+    e->run_ns += clock_ns() - begin_ns;
+    return status;
 }
 
 /* The step of a plan: views into it. */
@@ -308,7 +310,7 @@ enum status engine_follow(struct engine *e, struct error *err) {
         TRY(step_plan_read(plan, bytes, err));
         TRY(read_step(e, &step, err));
         if (plan->head->kind == STEP_PARK)
-            return sum_traffic(e, err);
+            return gather_reports(e, err);
         if (plan->head->kind == STEP_RUN)
             TRY(check_step(e, &step, err));
         TRY(run(e, plan->head->kind, &step, err));

@@ -21,9 +21,9 @@ static enum status dense(struct forward *f, const struct bound_ffn *w, const str
     return forward_add_product(f, &w->down, &hidden, x, err);
 }
 
-/* Bytes of this rank's experts that at least one token of the step chose. */
-static uint64_t chosen_bytes(const struct forward *f, const struct bound_ffn *w,
-                             const struct exchange_work *work) {
+/* Counts this rank's experts that at least one token of the step chose, and how many did. */
+static void count_experts(struct forward *f, const struct bound_ffn *w,
+                          const struct exchange_work *work) {
     const uint32_t *ids = work->ids;
     uint64_t seen[ROUTER_EXPERTS_MAX / 64] = {0};
     uint64_t n_chosen = 0;
@@ -33,10 +33,11 @@ static uint64_t chosen_bytes(const struct forward *f, const struct bound_ffn *w,
         uint64_t bit = (uint64_t)1 << ids[i] % 64;
         n_chosen += !(seen[ids[i] / 64] & bit);
         seen[ids[i] / 64] |= bit;
+        f->traffic.expert_rows++;
     }
-    return n_chosen *
-           (w->gate_exps.d_out * w->gate_exps.row_bytes + w->up_exps.d_out * w->up_exps.row_bytes +
-            w->down_exps.d_out * w->down_exps.row_bytes);
+    f->traffic.weight_bytes += n_chosen * (w->gate_exps.d_out * w->gate_exps.row_bytes +
+                                           w->up_exps.d_out * w->up_exps.row_bytes +
+                                           w->down_exps.d_out * w->down_exps.row_bytes);
 }
 
 /* Router logits, and of the shared expert its gate and its hidden vector before the product. */
@@ -114,7 +115,7 @@ struct beside {
 static void run_experts(struct forward *f, const struct bound_ffn *w,
                         const struct exchange_work *work, const struct beside *beside, float *y) {
     const struct activation_plan *at = &f->plan;
-    f->traffic.weight_bytes += chosen_bytes(f, w, work);
+    count_experts(f, w, work);
     f->kernels->experts(
         f->ctx, &(struct experts_args){
                     .y = y,

@@ -29,11 +29,13 @@ struct observer {
     void *user;            /* of both */
 };
 
-/* Bytes read by the steps so far, by purpose. Activations are not counted, they stay in cache. */
+/* Bytes read by the steps so far on this rank, by purpose. Activations are not counted, they stay
+ * in cache. */
 struct traffic {
     uint64_t weight_bytes; /* each matrix once per step, experts if somebody chose them */
     uint64_t state_bytes;  /* recurrent states, read and written */
     uint64_t kv_bytes;     /* keys and values */
+    uint64_t expert_rows;  /* not bytes: products of a token with an expert of this rank */
 };
 
 #endif
