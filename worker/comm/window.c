@@ -333,12 +333,12 @@ void *window_common(const struct window *window) {
 /* ---- meeting ---- */
 
 static enum status missing_ranks(const struct window *window, const struct meeting *meeting,
-                                 uint32_t turn, uint32_t begin, uint32_t end, struct error *err) {
+                                 uint32_t turn, uint64_t ranks, struct error *err) {
     char names[128] = "";
     size_t used = 0;
     uint32_t n_missing = 0;
-    for (uint32_t i = begin; i < end; i++) {
-        if (atomic_load(&meeting->arrived[i]) == turn)
+    for (uint32_t i = 0; i < window->n_ranks; i++) {
+        if (!(ranks >> i & 1) || atomic_load(&meeting->arrived[i]) == turn)
             continue;
         n_missing++;
         if (used < sizeof names - 16)
@@ -374,17 +374,16 @@ static bool wait_turn(const struct window *window, struct meeting *meeting, uint
     return true;
 }
 
-enum status window_barrier(struct window *window, uint32_t set, uint32_t begin, uint32_t end,
-                           struct error *err) {
-    assert(set < WINDOW_BARRIERS_MAX && end <= window->n_ranks);
-    assert(begin <= window->rank_idx && window->rank_idx < end);
+enum status window_meet(struct window *window, uint32_t set, uint64_t ranks, struct error *err) {
+    assert(set < WINDOW_BARRIERS_MAX && (ranks >> window->rank_idx & 1));
     struct meeting *meeting = &window->map->control->meetings[set];
     if (window_is_aborted(window))
         return error_set(err, ERR_CANCELLED, "the worker group was ended");
     uint32_t seen = atomic_load_explicit(&meeting->turn, memory_order_relaxed);
     atomic_store_explicit(&meeting->arrived[window->rank_idx], seen + TURN_STEP,
                           memory_order_relaxed);
-    if (atomic_fetch_add(&meeting->n_arrived, 1) + 1 == end - begin) {
+    uint32_t n_ranks = (uint32_t)__builtin_popcountll(ranks);
+    if (atomic_fetch_add(&meeting->n_arrived, 1) + 1 == n_ranks) {
         atomic_store(&meeting->n_arrived, 0);
         atomic_fetch_add(&meeting->turn, TURN_STEP);
         if (atomic_load(&meeting->n_sleeping))
@@ -392,10 +391,17 @@ enum status window_barrier(struct window *window, uint32_t set, uint32_t begin, 
         return OK;
     }
     if (!wait_turn(window, meeting, seen))
-        return missing_ranks(window, meeting, seen + TURN_STEP, begin, end, err);
+        return missing_ranks(window, meeting, seen + TURN_STEP, ranks, err);
     if ((atomic_load(&meeting->turn) & ~TURN_ABORTED) == seen)
         return error_set(err, ERR_CANCELLED, "the worker group was ended");
     return OK;
+}
+
+enum status window_barrier(struct window *window, uint32_t set, uint32_t begin, uint32_t end,
+                           struct error *err) {
+    assert(begin < end && end <= window->n_ranks);
+    uint64_t ranks = (UINT64_MAX >> (64 - (end - begin))) << begin;
+    return window_meet(window, set, ranks, err);
 }
 
 void window_abort(struct window *window) {

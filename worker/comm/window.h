@@ -59,6 +59,9 @@ enum status window_resize(struct window *window, uint64_t bytes_each, struct err
 enum status window_barrier(struct window *window, uint32_t set, uint32_t begin, uint32_t end,
                            struct error *err);
 
+/* The same for any ranks of the node, this one among them: bit i is rank i. */
+enum status window_meet(struct window *window, uint32_t set, uint64_t ranks, struct error *err);
+
 /* Ends all waits of all ranks of the node, now and later. Any thread. */
 void window_abort(struct window *window);
 bool window_is_aborted(const struct window *window);
