@@ -219,14 +219,14 @@ static void an_abort_ends_all_waits_now_and_later(void **state) {
     run_ranks("abort", abort_others);
 }
 
-/* The names of everything in the folders where shared memory and sockets could leave something. */
-static uint32_t count_files(void) {
+/* Files with the window's name, where shared memory and sockets could leave something. */
+static uint32_t count_files(const char *name) {
     static const char *const folders[] = {"/dev/shm", "/tmp", "/dev/mqueue"};
     uint32_t n = 0;
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
         DIR *dir = opendir(folders[i]);
         for (struct dirent *entry; dir && (entry = readdir(dir));)
-            n += strstr(entry->d_name, "shoal-test") != NULL;
+            n += strstr(entry->d_name, name) != NULL;
         if (dir)
             closedir(dir);
     }
@@ -253,7 +253,7 @@ static void a_killed_rank_is_named_and_leaves_nothing(void **state) {
         pids[i] = start_rank(name, i, 1000, wait_for_killed);
     for (uint32_t i = 0; i < RANKS; i++)
         assert_int_equal(exit_code_of(pids[i]), i == 1 ? 128 + SIGKILL : 0);
-    assert_int_equal(count_files(), 0);
+    assert_int_equal(count_files(name), 0);
     assert_false(socket_is_listed(name));
 }
 
