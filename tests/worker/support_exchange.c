@@ -2,6 +2,21 @@
 /* The plan is made as a worker makes it; only the model is invented. */
 #include "tests/worker/support_exchange.h"
 
+struct exchange_options exchange_rank_options(const struct exchange_rank *rank) {
+    const struct exchange_case *c = rank->c;
+    return (struct exchange_options){.group = rank->group,
+                                     .plan = &rank->plan,
+                                     .pool = rank->pool,
+                                     .strategy = c->strategy,
+                                     .d_model = c->d_model,
+                                     .n_experts = c->n_experts,
+                                     .top_k = c->top_k,
+                                     .n_columns = CASE_VOCAB,
+                                     .n_step_tokens = c->n_step_tokens,
+                                     .n_logit_rows = CASE_LOGIT_ROWS,
+                                     .whole_rows = c->whole_rows};
+}
+
 static enum status open_parts(struct exchange_rank *rank, struct error *err) {
     const struct exchange_case *c = rank->c;
     struct hparams *hp = arena_alloc(&rank->arena, sizeof *hp);
@@ -29,17 +44,7 @@ static enum status open_parts(struct exchange_rank *rank, struct error *err) {
     rank->n_tp = group.end - group.begin;
     TRY(thread_pool_open(&rank->pool, &(struct thread_pool_options){.n_threads = c->n_threads},
                          err));
-    struct exchange_options options = {.group = rank->group,
-                                       .plan = &rank->plan,
-                                       .pool = rank->pool,
-                                       .strategy = c->strategy,
-                                       .d_model = c->d_model,
-                                       .n_experts = c->n_experts,
-                                       .top_k = c->top_k,
-                                       .n_columns = CASE_VOCAB,
-                                       .n_step_tokens = c->n_step_tokens,
-                                       .n_logit_rows = CASE_LOGIT_ROWS,
-                                       .whole_rows = c->whole_rows};
+    struct exchange_options options = exchange_rank_options(rank);
     TRY(group_resize_windows(rank->group, exchange_window_bytes(&options), err));
     return exchange_open(&rank->ex, &options, err);
 }

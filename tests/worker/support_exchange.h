@@ -37,6 +37,7 @@ struct exchange_rank {
 /* Collective; gives the windows their size. After an error there is nothing to close. */
 enum status exchange_rank_open(struct exchange_rank *rank, struct group *group,
                                const struct exchange_case *c, struct error *err);
+struct exchange_options exchange_rank_options(const struct exchange_rank *rank);
 void exchange_rank_close(struct exchange_rank *rank);
 
 /* Values of different magnitudes: two orders of adding eight of them rarely have the same bits. */

@@ -373,6 +373,44 @@ static void replicated_is_refused_to_several_groups(void **state) {
     assert_non_null(strstr(err.text, "2 attention groups"));
 }
 
+static enum status choose_exchange(struct group *group, void *user, struct error *err) {
+    struct exchange_rank rank;
+    struct exchange_choice choice;
+    struct exchange_case *c = user;
+    TRY(exchange_rank_open(&rank, group, c, err));
+    struct exchange_options options = exchange_rank_options(&rank);
+    enum status status = exchange_choose(&options, &choice, err);
+    enum exchange_strategy all[THREAD_GROUP_RANKS_MAX];
+    if (status == OK)
+        status = group_all_gather(group, &choice.strategy, sizeof choice.strategy, all, err);
+    for (uint32_t i = 0; status == OK && i < c->n_ranks; i++) {
+        if (all[i] != all[0])
+            status = error_set(err, ERR_INPUT, "ranks chose different strategies");
+    }
+    bool is_replicated = choice.strategy == EXCHANGE_REPLICATED;
+    if (status == OK && (is_replicated != (c->n_groups == 1) || choice.reason[0] == 0))
+        status = error_set(err, ERR_INPUT, "%s: %s", exchange_name(choice.strategy), choice.reason);
+    exchange_rank_close(&rank);
+    return status;
+}
+
+static void all_ranks_choose_the_same_strategy(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t n_ranks, n_nodes, n_groups;
+    } layouts[] = {{1, 1, 1}, {3, 1, 1}, {3, 1, 3}, {4, 2, 2}, {5, 2, 3}};
+    for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
+        struct exchange_case c = common;
+        c.n_ranks = layouts[i].n_ranks;
+        c.n_nodes = layouts[i].n_nodes;
+        c.n_groups = layouts[i].n_groups;
+        c.strategy = EXCHANGE_GATHER;
+        struct error err;
+        if (thread_group_run(c.n_ranks, c.n_nodes, choose_exchange, &c, &err) != OK)
+            fail_msg("%u ranks, %u nodes: %s", c.n_ranks, c.n_nodes, err.text);
+    }
+}
+
 /* Or the comparisons above would show nothing. */
 static void the_order_of_adding_shows(void **state) {
     (void)state;
@@ -404,6 +442,7 @@ int main(void) {
         cmocka_unit_test(rows_bring_their_floats_where_experts_read_them),
         cmocka_unit_test(threads_of_a_rank_share_the_adding),
         cmocka_unit_test(replicated_is_refused_to_several_groups),
+        cmocka_unit_test(all_ranks_choose_the_same_strategy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

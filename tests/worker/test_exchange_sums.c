@@ -309,7 +309,7 @@ static enum status one_stays_away(struct group *group, void *user, struct error 
     if (status == OK && group->rank_idx != 2) {
         status = exchange_sum(rank.ex, &layout, 1, x, err);
         if (status == ERR_COMM &&
-            (group->progress.phase != PHASE_EXCHANGE || group->progress.layer != 17))
+            (group->progress->phase != PHASE_EXCHANGE || group->progress->layer != 17))
             status = error_set(err, ERR_INPUT, "the phase was lost");
     }
     exchange_rank_close(&rank);

@@ -52,8 +52,21 @@ struct exchange_options {
     bool whole_rows; /* experts read floats (reference kernels, float weights), not blocks only */
 };
 
-/* Bytes of a window part that the exchange needs. */
+/* Bytes of a window part that the exchange needs, the same on all ranks; and what a rank takes
+ * beside it. 0: the strategy is not possible. */
 uint64_t exchange_window_bytes(const struct exchange_options *options);
+uint64_t exchange_own_bytes(const struct exchange_options *options);
+
+/* The strategy for a group, and why: for a line "exchange: <name>, because <reason>". */
+struct exchange_choice {
+    enum exchange_strategy strategy;
+    char reason[160];
+};
+/* Collective; options->strategy is not read. Where there is something to choose, between nodes, it
+ * is measured with random routing, some milliseconds; then the windows' parts are in use and of
+ * another size when it returns. */
+enum status exchange_choose(const struct exchange_options *options, struct exchange_choice *choice,
+                            struct error *err);
 
 /* ERR_UNSUPPORTED: `replicated` with several attention groups; ERR_NOMEM. */
 enum status exchange_open(struct exchange **out, const struct exchange_options *options,

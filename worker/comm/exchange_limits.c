@@ -159,3 +159,16 @@ uint64_t exchange_window_bytes(const struct exchange_options *options) {
     struct exchange_limits limits;
     return exchange_limits_init(&limits, options, NULL) == OK ? limits.places.bytes : 0;
 }
+
+uint64_t exchange_own_bytes(const struct exchange_options *o) {
+    struct exchange_limits limits;
+    if (o->n_experts == 0 || exchange_limits_init(&limits, o, NULL) != OK)
+        return 0;
+    uint64_t between_nodes = 0, work = 0;
+    if (o->plan->n_nodes > 1)
+        between_nodes =
+            o->plan->n_nodes * limits.message_bytes + limits.n_slots * limits.returned_bytes;
+    if (o->strategy != EXCHANGE_REPLICATED)
+        work = (uint64_t)o->n_step_tokens * (limits.row.bytes + sizeof(void *));
+    return between_nodes + work;
+}
