@@ -70,6 +70,19 @@ static enum status plan_shares(struct planned_group *p, struct plan_rank *ranks,
 
 /* ---- memory ---- */
 
+/* As the engine asks its network: whether experts read floats, not blocks only. */
+static bool experts_read_floats(const struct planned_group *p) {
+    if (strcmp(p->engine.kernels, "ref") == 0)
+        return true;
+    for (uint32_t i = 0; i < p->model.hp.n_layers; i++) {
+        const struct ffn_weights *w = &p->model.weights.layers[i].ffn;
+        const struct tensor *tensor = w->gate_up_exps.n_dims ? &w->gate_up_exps : &w->gate_exps;
+        if (!dtype_is_quantised(tensor->dtype))
+            return true;
+    }
+    return false;
+}
+
 /* Shared memory of a rank. `auto` chooses when the group starts, so the largest counts. */
 static uint64_t window_bytes(const struct planned_group *p, uint32_t rank_idx) {
     const struct engine_options *engine = &p->engine;
@@ -86,7 +99,7 @@ static uint64_t window_bytes(const struct planned_group *p, uint32_t rank_idx) {
                                                                                  : hp->n_vocab,
                                         .n_step_tokens = engine->n_step_tokens,
                                         .n_logit_rows = ENGINE_LOGIT_ROWS_DEFAULT,
-                                        .whole_rows = engine->kv_dtype == DTYPE_F32};
+                                        .whole_rows = experts_read_floats(p)};
     for (uint32_t i = 0; i < EXCHANGE_N; i++) {
         exchange.strategy = (enum exchange_strategy)i;
         uint64_t bytes = exchange_window_bytes(&exchange);
