@@ -74,7 +74,7 @@ histedit cli/
 pcre2 tests/
 mpi worker/comm/
 nccl worker/comm/
-cuda kernels/|worker/comm/
+cuda kernels/|worker/comm/|tests/gpu/
 uv.h coordinator/|worker/link/
 DOORS
 }
