@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Continuous batching on the demonstration model: whatever shares the steps, a request gets the
- * tokens that it gets alone, computed here by a plain loop over an engine of its own.
- *
- * With an argument, a number of seconds, only the soak runs, for that long. */
-#include "tests/worker/support_demo.h"
-#include "worker/batcher.h"
+ * tokens that it gets alone; and what happens to requests that are wrong, cancelled or unlucky. */
+#include "tests/support/thread_group.h"
+#include "tests/worker/support_talk.h"
 
-#include "base/clock.h"
-#include "base/rng.h"
 #include "tensor/blocks.h"
 
 #include <setjmp.h>
@@ -18,257 +14,67 @@
 
 #include <cmocka.h>
 
-#define N_KINDS   24
-#define N_GROWING 12 /* the first of them: short questions, long answers */
-#define NEW_MAX   112
-
-/* A request of which it is known what it must get. */
-struct kind {
-    int32_t *ids; /* [n_prompt + n_new] prompt and tokens */
-    uint32_t n_prompt, n_new;
-    struct sampler_params sampling;
-};
-
 static struct demo demo;
 static struct kind kinds[N_KINDS];
-
-/* ---- alone ---- */
-
-struct alone {
-    struct sampler sampler;
-    uint32_t n_tokens;
-    int32_t drawn;
-};
-
-static void draw_alone(void *user, uint32_t rows_idx, uint32_t token_idx, const float *logits) {
-    (void)rows_idx, (void)token_idx;
-    struct alone *alone = user;
-    alone->drawn = sampler_pick(&alone->sampler, logits, alone->n_tokens);
-}
-
-/* One sequence, the prompt in one piece, a sampler that saw nothing else. */
-static void run_alone(struct engine *engine, struct kind *kind) {
-    struct arena arena = {0};
-    struct alone alone = {0};
-    struct error err;
-    uint32_t seq;
-    assert_int_equal(
-        sampler_init(&alone.sampler, &kind->sampling, demo.model.hp.n_vocab, &arena, &err), OK);
-    sampler_saw_prompt(&alone.sampler, kind->ids, kind->n_prompt);
-    assert_int_equal(engine_seq_open(engine, &seq, &err), OK);
-    const int32_t *tokens = kind->ids;
-    uint32_t n = kind->n_prompt;
-    for (uint32_t i = 0; i < kind->n_new; i++) {
-        struct step_rows rows = {.seq = seq, .tokens = tokens, .n_tokens = n, .n_outputs = 1};
-        struct step step = {.rows = &rows, .n_rows = 1, .sink = draw_alone, .user = &alone};
-        alone.n_tokens += n;
-        if (engine_step(engine, &step, &err) != OK)
-            fail_msg("%s", err.text);
-        sampler_accept(&alone.sampler, alone.drawn);
-        kind->ids[kind->n_prompt + i] = alone.drawn;
-        tokens = &kind->ids[kind->n_prompt + i];
-        n = 1;
-    }
-    engine_seq_close(engine, seq);
-    arena_free(&arena);
-}
-
-/* Prompts of 1 to 640 tokens, answers of 1 to NEW_MAX; a third of them greedy, a third drawn, a
- * third drawn with penalties. */
-static void make_kind(struct kind *kind, uint32_t i) {
-    uint32_t n_ids;
-    int32_t *ids = demo_ids(demo_prompt(&demo, i % demo_n_prompts(&demo)), "ids", &n_ids);
-    bool grows = i < N_GROWING;
-    kind->n_new = grows ? NEW_MAX - i : 1 + (uint32_t)(rng_u64(1, i) % (NEW_MAX / 2));
-    kind->n_prompt = grows && n_ids > 1 + i ? 1 + i : n_ids;
-    kind->ids = calloc(kind->n_prompt + kind->n_new, sizeof *ids);
-    assert_non_null(kind->ids);
-    memcpy(kind->ids, ids, kind->n_prompt * sizeof *ids);
-    free(ids);
-    kind->sampling = (struct sampler_params){.top_p = 1, .repeat_penalty = 1, .seed = i};
-    if (i % 3 > 0)
-        kind->sampling.temperature = 1;
-    if (i % 3 == 2) {
-        kind->sampling.top_k = 40;
-        kind->sampling.repeat_penalty = 1.3f;
-        kind->sampling.presence_penalty = 0.5f;
-        kind->sampling.frequency_penalty = 0.25f;
-    }
-}
 
 static int open_demo(void **state) {
     (void)state;
     demo_open(&demo, false);
-    struct engine *engine = demo_engine(
-        &demo, &(struct demo_engine_options){
-                   .kernels = "auto", .n_threads = 2, .n_seqs = 1, .n_step_tokens = 1024});
-    for (uint32_t i = 0; i < N_KINDS; i++) {
-        make_kind(&kinds[i], i);
-        run_alone(engine, &kinds[i]);
-    }
-    engine_close(engine);
+    kinds_make(kinds, &demo);
     return 0;
 }
 
 static int close_demo(void **state) {
     (void)state;
-    for (uint32_t i = 0; i < N_KINDS; i++)
-        free(kinds[i].ids);
+    kinds_free(kinds);
     demo_close(&demo);
     return 0;
 }
 
-/* ---- together ---- */
-
-struct talk {
-    const struct kind *kind; /* NULL: nobody talks here */
-    uint32_t seq;
-    int32_t *ids;
-    uint32_t n_heard, stops_after; /* tokens; 0: not by us */
-    uint64_t deadline;             /* step by which the first token must come */
-    bool ended;
-    struct batcher_result result;
-    struct error err;
-};
-
-static bool hear(void *user, int32_t id) {
-    struct talk *talk = user;
-    assert_false(talk->ended);
-    assert_int_equal(id, talk->ids[talk->kind->n_prompt + talk->n_heard]);
-    talk->n_heard++;
-    return talk->n_heard != talk->stops_after;
-}
-
-static void hear_end(void *user, const struct batcher_result *result) {
-    struct talk *talk = user;
-    assert_false(talk->ended);
-    talk->ended = true;
-    talk->result = *result;
-    if (result->err)
-        talk->err = *result->err;
-}
-
-static struct batcher_request request_of(struct talk *talk) {
-    return (struct batcher_request){.ids = talk->ids,
-                                    .n_prompt = talk->kind->n_prompt,
-                                    .n_new_max = talk->kind->n_new,
-                                    .sampling = talk->kind->sampling,
-                                    .on_token = hear,
-                                    .on_end = hear_end,
-                                    .user = talk};
-}
-
-static void prepare(struct talk *talk, const struct kind *kind) {
-    *talk = (struct talk){.kind = kind};
-    talk->ids = calloc(kind->n_prompt + kind->n_new, sizeof *talk->ids);
-    assert_non_null(talk->ids);
-    memcpy(talk->ids, kind->ids, kind->n_prompt * sizeof *talk->ids);
-}
-
-static void begin(struct batcher *batcher, struct talk *talk, const struct kind *kind) {
-    struct error err;
-    prepare(talk, kind);
-    struct batcher_request request = request_of(talk);
-    if (batcher_submit(batcher, &request, &talk->seq, &err) != OK)
-        fail_msg("%s", err.text);
-}
-
-/* What was heard is what is heard alone. */
-static void expect_same_tokens(const struct talk *talk) {
-    const struct kind *kind = talk->kind;
-    assert_memory_equal(talk->ids, kind->ids, (kind->n_prompt + talk->n_heard) * sizeof *talk->ids);
-}
-
-static void end(struct talk *talk) {
-    free(talk->ids);
-    talk->kind = NULL;
-}
-
-static struct engine *open_engine(uint32_t n_seqs, uint32_t n_kv_pages, uint32_t n_step_tokens) {
-    struct engine *engine = NULL;
-    struct error err;
-    struct engine_options options = {.hp = &demo.model.hp,
-                                     .weights = &demo.model.weights,
-                                     .unused_ids = demo.model.unused_ids,
-                                     .kernels = "auto",
-                                     .n_threads = 2,
-                                     .ctx_size = 1024,
-                                     .n_seqs = n_seqs,
-                                     .n_kv_pages = n_kv_pages,
-                                     .n_step_tokens = n_step_tokens,
-                                     .kv_dtype_auto = true};
-    if (engine_open(&engine, &options, &err) != OK)
-        fail_msg("%s", err.text);
-    return engine;
-}
-
-static struct batcher *open_batcher(struct engine *engine, uint32_t n_seqs_max) {
-    struct batcher *batcher = NULL;
-    struct error err;
-    struct batcher_options options = {
-        .engine = engine, .n_vocab = demo.model.hp.n_vocab, .n_seqs_max = n_seqs_max};
-    if (batcher_open(&batcher, &options, &err) != OK)
-        fail_msg("%s", err.text);
-    return batcher;
-}
-
-static void step_once(struct batcher *batcher) {
-    struct error err;
-    if (batcher_step(batcher, &err) != OK)
-        fail_msg("%s", err.text);
-}
-
-static void expect_all_free(const struct engine *engine) {
-    struct engine_room room = engine_room(engine, 0);
-    assert_int_equal(room.n_seqs_free, room.n_seqs);
-    assert_int_equal(room.n_pages_free, room.n_pages);
-}
-
 static void every_kind_gets_in_company_what_it_gets_alone(void **state) {
     (void)state;
-    struct engine *engine = open_engine(8, 24, 64);
-    struct batcher *batcher = open_batcher(engine, N_KINDS);
+    struct engine *engine = talk_engine(&demo, 8, 24, 64);
+    struct batcher *batcher = talk_batcher(&demo, engine, N_KINDS);
     const struct schedule *schedule = batcher_schedule(batcher);
     struct talk talks[N_KINDS];
     for (uint32_t i = 0; i < N_KINDS; i++)
-        begin(batcher, &talks[i], &kinds[i]);
+        talk_begin(&talks[i], &kinds[i], batcher);
     while (schedule->n_running + schedule->n_waiting > 0)
-        step_once(batcher);
+        talk_step(batcher);
     for (uint32_t i = 0; i < N_KINDS; i++) {
         assert_true(talks[i].ended);
         assert_int_equal(talks[i].result.why, SEQ_LENGTH);
         assert_int_equal(talks[i].result.n_new, kinds[i].n_new);
         assert_int_equal(talks[i].n_heard, kinds[i].n_new);
-        expect_same_tokens(&talks[i]);
-        end(&talks[i]);
+        talk_expect_same(&talks[i]);
+        talk_end(&talks[i]);
     }
     assert_true(schedule->counts.n_preempted > 0); /* the pool was small enough to try that too */
-    expect_all_free(engine);
+    talk_expect_all_free(engine);
     batcher_close(batcher);
     engine_close(engine);
 }
 
 static void a_request_stops_at_its_stop_token_or_when_told(void **state) {
     (void)state;
-    struct engine *engine = open_engine(3, 0, 512);
-    struct batcher *batcher = open_batcher(engine, 4);
+    struct engine *engine = talk_engine(&demo, 3, 0, 512);
+    struct batcher *batcher = talk_batcher(&demo, engine, 4);
     struct error err;
     struct talk told, stopped;
     const struct kind *kind = &kinds[1];
-    begin(batcher, &told, kind);
+    talk_begin(&told, kind, batcher);
     told.stops_after = 3;
     /* The seventh token ends it, unless it came before. */
     int32_t stop_ids[] = {-1, kind->ids[kind->n_prompt + 6]};
     uint32_t n_before = 0;
     while (kind->ids[kind->n_prompt + n_before] != stop_ids[1])
         n_before++;
-    prepare(&stopped, kind);
-    struct batcher_request request = request_of(&stopped);
+    struct batcher_request request = talk_prepare(&stopped, kind);
     request.stop_ids = stop_ids;
     request.n_stop_ids = 2;
     assert_int_equal(batcher_submit(batcher, &request, &stopped.seq, &err), OK);
     while (!told.ended || !stopped.ended)
-        step_once(batcher);
+        talk_step(batcher);
     assert_int_equal(told.result.why, SEQ_STOPPED);
     assert_int_equal(told.result.stop_id, -1);
     assert_int_equal(told.result.n_new, 3);
@@ -276,54 +82,53 @@ static void a_request_stops_at_its_stop_token_or_when_told(void **state) {
     assert_int_equal(stopped.result.stop_id, stop_ids[1]);
     assert_int_equal(stopped.result.n_new, n_before);
     assert_int_equal(stopped.n_heard, n_before);
-    expect_same_tokens(&told);
-    expect_same_tokens(&stopped);
-    expect_all_free(engine);
-    end(&told);
-    end(&stopped);
+    talk_expect_same(&told);
+    talk_expect_same(&stopped);
+    talk_expect_all_free(engine);
+    talk_end(&told);
+    talk_end(&stopped);
     batcher_close(batcher);
     engine_close(engine);
 }
 
 static void who_is_cancelled_frees_place_for_others(void **state) {
     (void)state;
-    struct engine *engine = open_engine(2, 0, 512);
-    struct batcher *batcher = open_batcher(engine, 4);
+    struct engine *engine = talk_engine(&demo, 2, 0, 512);
+    struct batcher *batcher = talk_batcher(&demo, engine, 4);
     struct talk talks[4];
     for (uint32_t i = 0; i < 4; i++)
-        begin(batcher, &talks[i], &kinds[i]);
-    step_once(batcher);
+        talk_begin(&talks[i], &kinds[i], batcher);
+    talk_step(batcher);
     assert_int_equal(batcher_schedule(batcher)->n_waiting, 2);
     batcher_cancel(batcher, talks[0].seq); /* runs */
     batcher_cancel(batcher, talks[2].seq); /* waits */
     while (!talks[1].ended || !talks[3].ended)
-        step_once(batcher);
+        talk_step(batcher);
     assert_false(talks[0].ended || talks[2].ended);
-    expect_same_tokens(&talks[1]);
-    expect_same_tokens(&talks[3]);
-    expect_all_free(engine);
+    talk_expect_same(&talks[1]);
+    talk_expect_same(&talks[3]);
+    talk_expect_all_free(engine);
     /* Closing closes what is left. */
     struct talk last;
-    begin(batcher, &last, &kinds[0]);
-    step_once(batcher);
+    talk_begin(&last, &kinds[0], batcher);
+    talk_step(batcher);
     batcher_close(batcher);
-    expect_all_free(engine);
+    talk_expect_all_free(engine);
     assert_false(last.ended);
-    end(&last);
+    talk_end(&last);
     for (uint32_t i = 0; i < 4; i++)
-        end(&talks[i]);
+        talk_end(&talks[i]);
     engine_close(engine);
 }
 
 static void what_is_wrong_with_a_request_is_said(void **state) {
     (void)state;
-    struct engine *engine = open_engine(2, 4, 512);
-    struct batcher *batcher = open_batcher(engine, 1);
+    struct engine *engine = talk_engine(&demo, 2, 4, 512);
+    struct batcher *batcher = talk_batcher(&demo, engine, 1);
     struct error err;
     struct talk talk;
     uint32_t seq;
-    prepare(&talk, &kinds[0]);
-    struct batcher_request good = request_of(&talk), bad = good;
+    struct batcher_request good = talk_prepare(&talk, &kinds[0]), bad = good;
     int32_t ids[130] = {5, 7, (int32_t)demo.model.hp.n_vocab};
     bad.ids = ids;
     bad.n_prompt = 3;
@@ -346,7 +151,7 @@ static void what_is_wrong_with_a_request_is_said(void **state) {
     struct batcher_options options = {.engine = engine, .n_vocab = demo.model.hp.n_vocab};
     assert_int_equal(batcher_open(&batcher, &options, &err), ERR_LIMIT);
     engine_close(engine);
-    end(&talk);
+    talk_end(&talk);
 }
 
 /* A model whose embedding of one token is not a number. */
@@ -364,36 +169,35 @@ static void a_step_without_numbers_ends_its_requests_only(void **state) {
     struct block_q8_0 *block = (void *)(poisoned + BAD_ID * row_bytes);
     memset(&block->d, 0xff, sizeof block->d);
     weights->token_embd.data = poisoned;
-    struct engine *engine = open_engine(1, 0, 512);
-    struct batcher *batcher = open_batcher(engine, 2);
+    struct engine *engine = talk_engine(&demo, 1, 0, 512);
+    struct batcher *batcher = talk_batcher(&demo, engine, 2);
     struct talk bad, good;
     struct error err;
-    prepare(&bad, &kinds[0]);
+    struct batcher_request request = talk_prepare(&bad, &kinds[0]);
     bad.ids[bad.kind->n_prompt - 1] = BAD_ID;
-    struct batcher_request request = request_of(&bad);
     assert_int_equal(batcher_submit(batcher, &request, &bad.seq, &err), OK);
-    begin(batcher, &good, &kinds[0]);
+    talk_begin(&good, &kinds[0], batcher);
     while (!good.ended)
-        step_once(batcher);
+        talk_step(batcher);
     assert_int_equal(bad.result.why, SEQ_FAILED);
     assert_int_equal(bad.err.status, ERR_DEVICE);
     assert_non_null(strstr(bad.err.text, "NaN"));
     assert_int_equal(bad.n_heard, 0);
     assert_int_equal(good.result.why, SEQ_LENGTH);
-    expect_same_tokens(&good);
-    expect_all_free(engine);
+    talk_expect_same(&good);
+    talk_expect_all_free(engine);
     batcher_close(batcher);
     engine_close(engine);
     weights->token_embd = embedding;
     free(poisoned);
-    end(&bad);
-    end(&good);
+    talk_end(&bad);
+    talk_end(&good);
 }
 
 /* A batcher that was told a larger vocabulary lets a token through which the engine refuses. */
 static void an_engine_that_cannot_go_on_ends_everybody(void **state) {
     (void)state;
-    struct engine *engine = open_engine(2, 0, 512);
+    struct engine *engine = talk_engine(&demo, 2, 0, 512);
     struct batcher *batcher = NULL;
     struct error err;
     struct batcher_options options = {
@@ -401,10 +205,9 @@ static void an_engine_that_cannot_go_on_ends_everybody(void **state) {
     assert_int_equal(batcher_open(&batcher, &options, &err), OK);
     struct talk talks[3];
     for (uint32_t i = 0; i < 3; i++) {
-        prepare(&talks[i], &kinds[i]);
+        struct batcher_request request = talk_prepare(&talks[i], &kinds[i]);
         if (i == 1)
             talks[i].ids[0] = (int32_t)demo.model.hp.n_vocab;
-        struct batcher_request request = request_of(&talks[i]);
         assert_int_equal(batcher_submit(batcher, &request, &talks[i].seq, &err), OK);
     }
     assert_int_equal(batcher_step(batcher, &err), ERR_INPUT);
@@ -412,132 +215,107 @@ static void an_engine_that_cannot_go_on_ends_everybody(void **state) {
         assert_true(talks[i].ended);
         assert_int_equal(talks[i].result.why, SEQ_FAILED);
         assert_string_equal(talks[i].err.text, err.text);
-        end(&talks[i]);
+        talk_end(&talks[i]);
     }
     assert_int_equal(batcher_step(batcher, &err), OK); /* there is nothing to do */
-    expect_all_free(engine);
+    talk_expect_all_free(engine);
     batcher_close(batcher);
     engine_close(engine);
 }
 
-/* ---- the soak ---- */
+/* ---- in a group ---- */
 
-#define SOAK_SLOTS 64
-#define SOAK_LIVE  80 /* with those that wait */
-
-struct soak {
-    struct engine *engine;
-    struct batcher *batcher;
-    struct talk talks[SOAK_LIVE];
-    uint64_t counter;
-    uint32_t n_together_max;
-    uint64_t n_ended, n_cancelled, n_tokens;
+struct group_run {
+    struct shard_plan plan;
+    struct talk talks[N_KINDS];
+    uint32_t n_ended, n_groups_used;
+    uint64_t n_preempted;
 };
 
-static uint32_t chance(struct soak *soak, uint32_t below) {
-    return (uint32_t)(rng_u64(64, soak->counter++) % below);
+/* Ranks are threads, in which nothing may be asserted. */
+static void count_end(void *user, const struct batcher_result *result) {
+    struct group_run *run = user;
+    run->n_ended += result->why == SEQ_LENGTH;
 }
 
-/* The oldest sequence runs a token in each step and never starts anew, so the first token of a
- * newcomer comes at the latest when all that are there could have run one by one. */
-static uint64_t first_token_deadline(const struct soak *soak) {
-    uint64_t n = batcher_schedule(soak->batcher)->counts.n_steps;
-    for (uint32_t i = 0; i < SOAK_LIVE; i++) {
-        const struct kind *kind = soak->talks[i].kind;
-        n += kind ? kind->n_prompt + kind->n_new : 0;
+static enum status run_all(struct group_run *run, struct engine *engine, struct error *err) {
+    struct batcher *batcher = NULL;
+    struct batcher_options options = {
+        .engine = engine, .n_vocab = demo.model.hp.n_vocab, .n_seqs_max = N_KINDS};
+    TRY(batcher_open(&batcher, &options, err));
+    const struct schedule *schedule = batcher_schedule(batcher);
+    enum status status = OK;
+    for (uint32_t i = 0; i < N_KINDS && status == OK; i++) {
+        struct batcher_request request = talk_prepare(&run->talks[i], &kinds[i]);
+        request.on_token = NULL;
+        request.on_end = count_end;
+        request.user = run;
+        status = batcher_submit(batcher, &request, &run->talks[i].seq, err);
     }
-    return n;
-}
-
-/* Times in which only growing kinds come alternate with times in which all do. */
-static void soak_arrive(struct soak *soak, struct talk *talk) {
-    bool growing = batcher_schedule(soak->batcher)->counts.n_steps % 256 < 128;
-    begin(soak->batcher, talk, &kinds[chance(soak, growing ? N_GROWING : N_KINDS)]);
-    talk->stops_after = chance(soak, 8) ? 0 : 1 + chance(soak, talk->kind->n_new);
-    talk->deadline = first_token_deadline(soak);
-}
-
-/* Collects those that ended and cancels some. */
-static void soak_look(struct soak *soak, struct talk *talk) {
-    bool cancelled = !talk->ended && chance(soak, 400) == 0;
-    if (cancelled) {
-        batcher_cancel(soak->batcher, talk->seq);
-        soak->n_cancelled++;
+    while (status == OK && schedule->n_running + schedule->n_waiting > 0) {
+        status = batcher_step(batcher, err);
+        uint32_t n_used = 0;
+        for (uint32_t g = 0; g < engine_n_groups(engine); g++)
+            n_used += engine_room(engine, g).n_pages_free < engine_room(engine, g).n_pages;
+        if (n_used > run->n_groups_used)
+            run->n_groups_used = n_used;
     }
-    uint64_t n_steps = batcher_schedule(soak->batcher)->counts.n_steps;
-    assert_true(talk->n_heard > 0 || cancelled || n_steps <= talk->deadline);
-    if (!cancelled && !talk->ended)
-        return;
-    expect_same_tokens(talk);
-    if (talk->ended) {
-        bool by_us = talk->stops_after == talk->result.n_new;
-        assert_int_equal(talk->result.n_new, by_us ? talk->stops_after : talk->kind->n_new);
-        assert_int_equal(talk->n_heard, talk->result.n_new);
-        soak->n_ended++;
-    }
-    soak->n_tokens += talk->n_heard;
-    end(talk);
+    run->n_preempted = schedule->counts.n_preempted;
+    batcher_close(batcher);
+    return status == OK ? engine_park(engine, err) : status;
 }
 
-static void soak_step(struct soak *soak, bool with_arrivals) {
-    for (uint32_t i = 0; i < SOAK_LIVE && with_arrivals; i++) {
-        if (!soak->talks[i].kind && chance(soak, 4) == 0)
-            soak_arrive(soak, &soak->talks[i]);
-    }
-    step_once(soak->batcher);
-    uint32_t n_together = batcher_schedule(soak->batcher)->n_running;
-    if (n_together > soak->n_together_max)
-        soak->n_together_max = n_together;
-    for (uint32_t i = 0; i < SOAK_LIVE; i++) {
-        if (soak->talks[i].kind)
-            soak_look(soak, &soak->talks[i]);
-    }
+static enum status run_rank(struct group *group, void *user, struct error *err) {
+    struct group_run *run = user;
+    struct engine *engine = NULL;
+    struct engine_options options = {.hp = &demo.model.hp,
+                                     .weights = &demo.model.weights,
+                                     .unused_ids = demo.model.unused_ids,
+                                     .kernels = "auto",
+                                     .n_threads = 1,
+                                     .ctx_size = 1024,
+                                     .n_seqs = 16,
+                                     .n_kv_pages = 44,
+                                     .n_step_tokens = 64,
+                                     .kv_dtype_auto = true,
+                                     .group = group,
+                                     .shard = &run->plan,
+                                     .strategy = EXCHANGE_GATHER};
+    TRY(engine_open(&engine, &options, err));
+    enum status status =
+        group->rank_idx > 0 ? engine_follow(engine, err) : run_all(run, engine, err);
+    engine_close(engine);
+    return status;
 }
 
-static void soak(double seconds, uint64_t n_ended_min) {
-    struct soak *soak = calloc(1, sizeof *soak);
-    assert_non_null(soak);
-    /* Three pages each, where a growing kind needs four in the end, and a full context 32: some
-     * lose theirs. */
-    soak->engine = open_engine(SOAK_SLOTS, SOAK_SLOTS * 3, 256);
-    soak->batcher = open_batcher(soak->engine, SOAK_LIVE);
-    const struct schedule *schedule = batcher_schedule(soak->batcher);
-    uint64_t begin_ns = clock_ns();
-    while (soak->n_ended < n_ended_min || clock_seconds_since(begin_ns) < seconds)
-        soak_step(soak, true);
-    while (schedule->n_running + schedule->n_waiting > 0)
-        soak_step(soak, false);
-    const struct schedule_counts *counts = &schedule->counts;
-    print_message("%llu steps in %.1f s, %llu requests ended and %llu were cancelled, %llu tokens; "
-                  "%u at once at most; %llu preemptions, %llu tokens again; longest wait %llu\n",
-                  (unsigned long long)counts->n_steps, clock_seconds_since(begin_ns),
-                  (unsigned long long)soak->n_ended, (unsigned long long)soak->n_cancelled,
-                  (unsigned long long)soak->n_tokens, soak->n_together_max,
-                  (unsigned long long)counts->n_preempted,
-                  (unsigned long long)counts->n_lost_tokens,
-                  (unsigned long long)counts->wait_steps_max);
-    assert_true(counts->n_preempted > 0);
-    assert_int_equal(counts->n_submitted, soak->n_ended + soak->n_cancelled);
-    assert_int_equal(counts->n_finished, soak->n_ended);
-    assert_int_equal(soak->n_together_max, SOAK_SLOTS);
-    expect_all_free(soak->engine);
-    assert_int_equal(schedule->n_free_seqs, SOAK_LIVE);
-    batcher_close(soak->batcher);
-    engine_close(soak->engine);
-    free(soak);
-}
-
-static void sixty_four_at_once_come_and_go(void **state) {
+static void attention_groups_share_the_requests(void **state) {
     (void)state;
-    soak(0, 250);
+    enum { N_RANKS = 3 };
+    struct plan_rank ranks[N_RANKS];
+    struct group_run *run = calloc(1, sizeof *run);
+    struct arena arena = {0};
+    struct error err;
+    assert_non_null(run);
+    for (uint32_t i = 0; i < N_RANKS; i++)
+        ranks[i] = (struct plan_rank){.node = group_pretended_node(i, N_RANKS, 2), .capacity = 1};
+    struct shard_plan_options options = {
+        .hp = &demo.model.hp, .ranks = ranks, .n_ranks = N_RANKS, .n_attention_groups = 2};
+    assert_int_equal(shard_plan_init(&run->plan, &options, &arena, &err), OK);
+    if (thread_group_run(N_RANKS, 2, run_rank, run, &err) != OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(run->n_ended, N_KINDS);
+    assert_int_equal(run->n_groups_used, 2);
+    for (uint32_t i = 0; i < N_KINDS; i++) {
+        run->talks[i].n_heard = kinds[i].n_new;
+        talk_expect_same(&run->talks[i]);
+        talk_end(&run->talks[i]);
+    }
+    assert_true(run->n_preempted > 0);
+    arena_free(&arena);
+    free(run);
 }
 
-static void sixty_four_at_once_come_and_go_for_long(void **state) {
-    soak(*(const double *)*state, 0);
-}
-
-int main(int argc, char **argv) {
-    double seconds = argc > 1 ? strtod(argv[1], NULL) : 0;
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_gets_in_company_what_it_gets_alone),
         cmocka_unit_test(a_request_stops_at_its_stop_token_or_when_told),
@@ -545,12 +323,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_is_wrong_with_a_request_is_said),
         cmocka_unit_test(a_step_without_numbers_ends_its_requests_only),
         cmocka_unit_test(an_engine_that_cannot_go_on_ends_everybody),
-        cmocka_unit_test(sixty_four_at_once_come_and_go),
+        cmocka_unit_test(attention_groups_share_the_requests),
     };
-    const struct CMUnitTest long_tests[] = {
-        cmocka_unit_test_prestate(sixty_four_at_once_come_and_go_for_long, &seconds),
-    };
-    if (seconds > 0)
-        return cmocka_run_group_tests(long_tests, open_demo, close_demo);
     return cmocka_run_group_tests(tests, open_demo, close_demo);
 }
