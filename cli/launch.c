@@ -234,25 +234,44 @@ static void take_terminal_back(const struct launch *l) {
         tcsetattr(STDIN_FILENO, TCSADRAIN, &l->term);
 }
 
-/* Lines of ours explain; if there are none, everything that mpirun said is shown. Returns whether
- * there were any. */
-static bool show_said(struct launch *l) {
-    bool any_of_ours = false;
-    for (int pass = 0; pass < 2; pass++) {
-        bool only_ours = pass == 0;
+/* The lines that came by mpirun; returns whether there were any. */
+static bool show_lines(struct launch *l, bool only_ours) {
+    bool any = false;
+    struct span rest = text_span(&l->said);
+    while (rest.len) {
+        const char *end = memchr(rest.data, '\n', rest.len);
+        size_t n = end ? (size_t)(end - rest.data) : rest.len;
+        if (!only_ours || span_starts_with(span_make(rest.data, n), "shoal: ")) {
+            fprintf(l->cli->err, "%.*s\n", (int)n, rest.data);
+            any = true;
+        }
+        rest = span_from(rest, n + (end != NULL));
+    }
+    return any;
+}
+
+/* Lines of ours explain, or else the one in which mpirun says who died; if there are none of these,
+ * everything that mpirun said is shown. Returns whether one was found. */
+static bool show_said(const struct launch *l) {
+    static const char *const marks[] = {"shoal: ", "mpirun noticed that process rank"};
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+        bool by_mpirun = i == 1, found = false;
         struct span rest = text_span(&l->said);
-        while (rest.len && !(pass == 1 && any_of_ours)) {
+        while (rest.len && !(by_mpirun && found)) {
             const char *end = memchr(rest.data, '\n', rest.len);
             size_t n = end ? (size_t)(end - rest.data) : rest.len;
-            struct span words = span_make(rest.data, n);
-            bool is_ours = span_starts_with(words, "shoal: ");
-            if (!only_ours || is_ours)
-                fprintf(l->cli->err, "%.*s\n", (int)n, rest.data);
-            any_of_ours = any_of_ours || is_ours;
+            if (span_starts_with(span_make(rest.data, n), marks[i])) {
+                const char *prefix = by_mpirun ? "shoal: error: " : "";
+                fprintf(l->cli->err, "%s%.*s\n", prefix, (int)n, rest.data);
+                found = true;
+            }
             rest = span_from(rest, n + (end != NULL));
         }
+        if (found)
+            return true;
     }
-    return any_of_ours;
+    fwrite(l->said.data, 1, l->said.len, l->cli->err);
+    return false;
 }
 
 static int exit_status(struct launch *l) {
@@ -260,7 +279,9 @@ static int exit_status(struct launch *l) {
     int status = exited ? WEXITSTATUS(l->wait_status) : 128 + WTERMSIG(l->wait_status);
     bool is_verbose = l->cli->log.level >= LOG_DEBUG;
     if (l->code >= 0 && is_verbose)
-        show_said(l);
+        fwrite(l->said.data, 1, l->said.len, l->cli->err);
+    else if (l->code == CLI_WORKER_LOST)
+        show_lines(l, true); /* of a rank 0 that is lost itself another rank tells */
     if (l->code == CLI_OK || (l->code > 0 && l->signo != SIGTERM))
         return l->code;
     if (!l->line.is_here)

@@ -155,7 +155,9 @@ struct step {
 /* ERR_LIMIT: more tokens than n_step_tokens, a sequence would pass ctx_size, or there are not pages
  *   enough (nothing was run);
  * ERR_INPUT: a token outside the vocabulary (nothing was run);
- * ERR_DEVICE: the network gave NaN or infinity (the sequences of the step are spoiled). */
+ * ERR_DEVICE: the network gave NaN or infinity (the sequences of the step are spoiled);
+ * ERR_COMM, ERR_CANCELLED: the ranks of the group are no longer in step, no further call can work.
+ */
 enum status engine_step(struct engine *engine, const struct step *step, struct error *err);
 
 /* Runs the MTP block over the rows of the last step, with `rows[i].tokens` now the tokens that

@@ -190,9 +190,8 @@ static enum status hand_out_rows(struct engine *e, const struct step *step, cons
 /* Logits of the wanted rows to the sink, a few at a time and those of several sequences together:
  * the head is the largest matrix of a step and is read once for all of them. */
 static enum status hand_out(struct engine *e, const struct step *step, const float *states,
-                            struct error *err) {
+                            enum status *failed, struct error *err) {
     uint32_t n = 0;
-    enum status failed = OK;
     if (!engine_in_group(e))
         TRY(check_states(e, step, states, err));
     for (uint32_t i = 0; i < step->n_rows; i++) {
@@ -201,14 +200,14 @@ static enum status hand_out(struct engine *e, const struct step *step, const flo
             e->outputs[n++] =
                 (struct output){.rows_idx = i, .token_idx = t, .group = seq_group(e, rows->seq)};
             if (n == e->options.n_logit_rows) {
-                TRY(hand_out_rows(e, step, states, n, &failed, err));
+                TRY(hand_out_rows(e, step, states, n, failed, err));
                 n = 0;
             }
         }
     }
     if (n > 0)
-        TRY(hand_out_rows(e, step, states, n, &failed, err));
-    return failed;
+        TRY(hand_out_rows(e, step, states, n, failed, err));
+    return OK;
 }
 
 /* ---- the group ---- */
@@ -259,24 +258,37 @@ enum status engine_park(struct engine *e, struct error *err) {
 }
 
 static enum status run_trunk(struct engine *e, enum step_kind kind, const struct step *step,
-                             struct error *err) {
+                             enum status *failed, struct error *err) {
     const int32_t *ids = gather_ids(e, step);
     e->forward.observer = step->observer;
     if (kind == STEP_MTP) {
         TRY(forward_run_mtp(&e->forward, ids, err));
-        return hand_out(e, step, forward_mtp_out(&e->forward), err);
+        return hand_out(e, step, forward_mtp_out(&e->forward), failed, err);
     }
     place_rows(e, step);
     TRY(forward_run(&e->forward, e->in_step, e->n_in_step, ids, err));
-    return hand_out(e, step, forward_final(&e->forward), err);
+    return hand_out(e, step, forward_final(&e->forward), failed, err);
 }
 
 static enum status run(struct engine *e, enum step_kind kind, const struct step *step,
                        struct error *err) {
     uint64_t begin_ns = clock_ns();
-    enum status status = run_trunk(e, kind, step, err);
+    struct group *group = e->options.group;
+    if (group)
+        group_begin_step(group);
+    enum status failed = OK;
+    enum status status = run_trunk(e, kind, step, &failed, err);
     e->run_ns += clock_ns() - begin_ns;
-    return status;
+    if (!group)
+        return status ? status : failed;
+    if (status == OK) {
+        group_set_phase(group, PHASE_IDLE, 0);
+        return failed;
+    }
+    /* The phase stays, to be told: this rank has left a step that the others are in. */
+    if (err && status != ERR_CANCELLED)
+        err->status = ERR_COMM;
+    return status != ERR_CANCELLED ? ERR_COMM : status;
 }
 
 /* The step of a plan: views into it. */

@@ -221,6 +221,12 @@ static int receive_kind(int fd, struct frame_reader *reader, char text[FRAME_TEX
     }
 }
 
+static void set_progress(struct node *node, enum group_phase phase, uint32_t layer, uint64_t step) {
+    atomic_store(&node->progress.phase, phase);
+    atomic_store(&node->progress.layer, layer);
+    atomic_store(&node->progress.step, step);
+}
+
 /* ---- orderly work ---- */
 
 static void ranks_resume_as_often_as_the_leader_says_and_stop_in_order(void **state) {
@@ -385,7 +391,8 @@ static void a_closed_connection_ends_the_group_with_one_line(void **state) {
     bool stop;
     job_init(&job);
     int fd = job_open_with_raw_rank(&job, &address);
-    send_heartbeat(fd, PHASE_EXCHANGE, 17, 45);
+    send_heartbeat(fd, PHASE_EXCHANGE, 16, 45); /* the last, some time before the end */
+    set_progress(&job.nodes[0], PHASE_EXCHANGE, 17, 45);
     close(fd);
     assert_int_equal(link_wait_resume(job.nodes[1].link, &stop, &err), ERR_COMM);
     wait_all_lost(&job);
@@ -410,8 +417,7 @@ static void shared_progress_is_exacter_than_the_last_heartbeat(void **state) {
     job.options.shared_progress = shared;
     int fd = job_open_with_raw_rank(&job, &address);
     send_heartbeat(fd, PHASE_LOAD, 1, 0);
-    atomic_store(&job.nodes[3].progress.phase, PHASE_STEP);
-    atomic_store(&job.nodes[3].progress.layer, 2);
+    set_progress(&job.nodes[3], PHASE_STEP, 2, 0);
     close(fd);
     wait_all_lost(&job);
     expect_one_line(
@@ -458,13 +464,22 @@ static void a_rank_without_progress_in_a_step_ends_the_group(void **state) {
     job_open(&job, &address);
     pause_ms(800); /* longer than stall_ms: a group at rest does not stall */
     assert_false(link_is_lost(job.nodes[0].link, NULL));
-    for (uint32_t r = 0; r < N_RANKS; r++) {
-        atomic_store(&job.nodes[r].progress.phase, r == 2 ? PHASE_STEP : PHASE_EXCHANGE);
-        atomic_store(&job.nodes[r].progress.layer, 5);
-    }
+    for (uint32_t r = 0; r < N_RANKS; r++)
+        set_progress(&job.nodes[r], r == 2 ? PHASE_STEP : PHASE_EXCHANGE, 5, 0);
     wait_all_lost(&job);
     expect_one_line(&job, "rank 2 (", " made no progress for 0.5 s: phase step, layer 5, step 0\n");
     job_close(&job);
+}
+
+struct failure {
+    struct link *link;
+    struct error why;
+};
+
+static void *fail_rank(void *user) {
+    struct failure *failure = user;
+    link_fail(failure->link, &failure->why);
+    return NULL;
 }
 
 static void a_rank_that_fails_is_told_once_with_its_reason(void **state) {
@@ -475,8 +490,7 @@ static void a_rank_that_fails_is_told_once_with_its_reason(void **state) {
         struct error why, err = {0};
         char begin[32];
         job_init(&job);
-        atomic_store(&job.nodes[r].progress.phase, PHASE_LOAD);
-        atomic_store(&job.nodes[r].progress.layer, 9);
+        set_progress(&job.nodes[r], PHASE_LOAD, 9, 0);
         job_open(&job, &address);
         error_set(&why, ERR_IO, "model.gguf: cannot be read\nat all");
         link_fail(job.nodes[r].link, &why);
@@ -489,6 +503,39 @@ static void a_rank_that_fails_is_told_once_with_its_reason(void **state) {
             " failed: phase load, layer 9, step 0: model.gguf: cannot be read?at all\n");
         job_close(&job);
     }
+}
+
+static void who_is_gone_is_the_reason_and_not_who_notices(void **state) {
+    (void)state;
+    struct job job;
+    struct link_address address;
+    job_init(&job);
+    job.options.heartbeat_ms = 1000; /* so that both are known before the next tick */
+    int fd = job_open_with_raw_rank(&job, &address);
+    pthread_t failing;
+    struct failure failure = {.link = job.nodes[1].link};
+    error_set(&failure.why, ERR_COMM, "rank 3 did not come");
+    assert_int_equal(pthread_create(&failing, NULL, fail_rank, &failure), 0);
+    pause_ms(20);
+    close(fd);
+    pthread_join(failing, NULL);
+    wait_all_lost(&job);
+    expect_one_line(&job, "rank 3 (host b, pid 4711) was killed or crashed: ", "step 0\n");
+    job_close(&job);
+}
+
+static void a_cancelled_rank_leaves_the_telling_to_others(void **state) {
+    (void)state;
+    struct job job;
+    struct link_address address;
+    struct error why;
+    job_init(&job);
+    job_open(&job, &address);
+    error_set(&why, ERR_CANCELLED, "the group was ended");
+    link_fail(job.nodes[2].link, &why);
+    wait_all_lost(&job);
+    expect_no_line(&job);
+    job_close(&job);
 }
 
 static void an_engine_thread_that_does_not_leave_expires(void **state) {
@@ -549,8 +596,10 @@ static void job_open_with_raw_leader(struct job *job, struct raw_leader *leader)
             fail_msg("rank %u: %s", r, err.text);
     }
     pthread_join(leader->thread, NULL);
-    for (uint32_t i = 1; i < N_RANKS; i++)
-        send_heartbeat(leader->ranks[i], PHASE_STEP, 3, 12);
+    for (uint32_t i = 1; i < N_RANKS; i++) {
+        send_heartbeat(leader->ranks[i], PHASE_STEP, 2, 12);
+        set_progress(&job->nodes[i], PHASE_STEP, 3, 12);
+    }
 }
 
 /* What the ranks of one node share. */
@@ -660,6 +709,8 @@ int main(void) {
         cmocka_unit_test(silence_ends_the_group),
         cmocka_unit_test(a_rank_without_progress_in_a_step_ends_the_group),
         cmocka_unit_test(a_rank_that_fails_is_told_once_with_its_reason),
+        cmocka_unit_test(who_is_gone_is_the_reason_and_not_who_notices),
+        cmocka_unit_test(a_cancelled_rank_leaves_the_telling_to_others),
         cmocka_unit_test(an_engine_thread_that_does_not_leave_expires),
         cmocka_unit_test(rank_1_tells_of_a_dead_leader),
         cmocka_unit_test(ranks_of_the_node_are_silent_once_one_has_told),

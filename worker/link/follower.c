@@ -52,8 +52,15 @@ static void open_ends(struct link *link, enum status status, const char *text) {
 
 /* ---- the leader is lost ---- */
 
+static bool knows_exactly(const struct link *link) {
+    return link->options.shared_progress && link->options.shared_progress[0];
+}
+
+/* Of a leader on another node the last heartbeat is old; but by now this rank stands where it waits
+ * for the leader. */
 static void tell(struct link *link) {
     struct follower *f = link->follower;
+    f->watched.last = rank_report_of(link->options.progress);
     const struct loss loss = {.who = &f->leader_name,
                               .last = &f->watched,
                               .what = f->what,
@@ -73,7 +80,7 @@ static void leader_is_lost(struct link *link, const char *what) {
     if (link->self.node_idx != link->options.rank1_node)
         wait_ms = TURN_OTHER_MS;
     f->turn_by_ns = in_ms(wait_ms);
-    if (wait_ms == 0)
+    if (wait_ms == 0 && knows_exactly(link))
         tell(link);
 }
 
@@ -268,7 +275,9 @@ static void follower_fail(struct link *link, const struct error *why) {
     m.body_case = CONTROL__V1__FRAME__BODY_RANK_FAILED;
     m.rank_failed = &failed;
     f->why = *why;
-    f->fail_by_ns = connection_send(&f->c, &m) ? in_ms(FAIL_MS) : in_ms(0); /* 0: the next tick */
+    f->fail_by_ns = in_ms(FAIL_MS);
+    if (!connection_send(&f->c, &m))
+        f->fail_by_ns = in_ms(0); /* the next tick */
 }
 
 static void follower_leave(struct link *link) {

@@ -13,6 +13,7 @@
 #define STRANGERS_MAX 16
 #define STRANGER_MS   5000
 #define RANK_NONE     UINT32_MAX
+#define SUSPECT_MS    50 /* see suspect */
 
 /* A place for a connection. */
 struct seat {
@@ -35,6 +36,12 @@ struct leader {
     uint32_t n_seats;
     struct peer *peers;      /* [n_ranks], 0 is the leader */
     struct watched *watched; /* [n_ranks] */
+    struct {
+        uint32_t rank_idx;
+        bool is_gone; /* its connection ended; else it says that it failed */
+        char why[FRAME_TEXT_MAX + 1];
+        uint64_t at_ns; /* real time at which it is told; 0: there is none */
+    } suspect;
 };
 
 static void lose_rank(struct link *link, uint32_t rank_idx, const char *what, const char *why) {
@@ -44,6 +51,33 @@ static void lose_rank(struct link *link, uint32_t rank_idx, const char *what, co
                               .why = why,
                               .tell = true};
     link_lose(link, &loss);
+}
+
+static void accuse(struct link *link) {
+    struct leader *l = link->leader;
+    const char *why = l->suspect.why[0] ? l->suspect.why : NULL;
+    const char *what = !l->suspect.is_gone ? "failed"
+                       : why               ? "has a broken connection"
+                                           : "was killed or crashed";
+    if (l->suspect.is_gone)
+        l->watched[l->suspect.rank_idx].last = rank_report_of(link->options.progress);
+    lose_rank(link, l->suspect.rank_idx, what, why);
+}
+
+/* Not told at once, for two reasons. A rank that fails may just have noticed that another is gone,
+ * which is then the reason. And of a rank on another node the last heartbeat is old; but all ranks
+ * go through phases and layers together, so this one soon stands where it waits for the other. */
+static void suspect(struct link *link, uint32_t rank_idx, bool is_gone, const char *why) {
+    struct leader *l = link->leader;
+    const struct group_progress *const *shared = link->options.shared_progress;
+    if (link->is_lost || (l->suspect.at_ns && (l->suspect.is_gone || !is_gone)))
+        return;
+    l->suspect.rank_idx = rank_idx;
+    l->suspect.is_gone = is_gone;
+    l->suspect.at_ns = clock_ns() + (uint64_t)SUSPECT_MS * 1000000u;
+    snprintf(l->suspect.why, sizeof l->suspect.why, "%s", why ? why : "");
+    if (is_gone && shared && shared[rank_idx])
+        accuse(link);
 }
 
 /* ---- who comes and goes ---- */
@@ -140,7 +174,7 @@ static void on_rank_failed(struct seat *seat, const Control__V1__RankFailed *fai
     watched->last.phase = (enum group_phase)((int)failed->phase - 1);
     watched->last.layer = failed->layer;
     watched->last.step = failed->step;
-    lose_rank(link, failed->rank, "failed", why);
+    suspect(link, failed->rank, false, why);
 }
 
 static void on_message(struct connection *c, const Control__V1__Frame *message) {
@@ -182,10 +216,10 @@ static void on_ended(struct connection *c, const char *why) {
     struct seat *seat = c->user;
     struct link *link = seat->link;
     uint32_t rank_idx = seat->rank_idx;
-    bool accuse = rank_idx != RANK_NONE && !link->leader->peers[rank_idx].left;
+    bool unexpected = rank_idx != RANK_NONE && !link->leader->peers[rank_idx].left;
     empty_seat(seat);
-    if (accuse)
-        lose_rank(link, rank_idx, why ? "has a broken connection" : "was killed or crashed", why);
+    if (unexpected)
+        suspect(link, rank_idx, true, why);
     link_end_if_done(link);
 }
 
@@ -292,6 +326,8 @@ static void leader_tick(struct link *link, bool heartbeat) {
         accept_one(link);
     if (link->is_lost)
         return;
+    if (l->suspect.at_ns && clock_ns() > l->suspect.at_ns)
+        accuse(link);
     const struct watch_limits limits = {.silence_ns = link->options.silence_ms * 1000000ull,
                                         .stall_ns = link->options.stall_ms * 1000000ull};
     uint32_t rank_idx;
@@ -303,6 +339,7 @@ static void leader_tick(struct link *link, bool heartbeat) {
     case WATCH_SILENT:
         snprintf(what, sizeof what, "was stopped or cut off (silent for %.1f s)",
                  link->options.silence_ms / 1000.0);
+        l->watched[rank_idx].last = own; /* as in suspect */
         lose_rank(link, rank_idx, what, NULL);
         break;
     case WATCH_STALLED:
@@ -320,7 +357,7 @@ static void leader_resume(struct link *link) {
 }
 
 static void leader_fail(struct link *link, const struct error *why) {
-    lose_rank(link, 0, "failed", why->text);
+    suspect(link, 0, false, why->text);
 }
 
 static void leader_leave(struct link *link) {

@@ -99,7 +99,9 @@ enum status link_resume_all(struct link *link, struct error *err);
  * ERR_COMM: the group is lost. */
 enum status link_wait_resume(struct link *link, bool *stop, struct error *err);
 
-/* This rank cannot go on: the person is told once, the group is lost. Returns when it is. */
+/* This rank cannot go on: the person is told once, the group is lost. Returns when it is. With
+ * ERR_CANCELLED another link of this node has ended the waits, because it knows of a loss and tells
+ * of it: this one is about to know as well, and is silent. */
 void link_fail(struct link *link, const struct error *why);
 
 /* Whether the group is lost, and by what (the line without its rank's numbers cut). Any thread. */

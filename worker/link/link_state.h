@@ -58,6 +58,8 @@ struct link {
     bool is_lost;           /* the same as shared.lost, for this thread */
     uint64_t end_by_ns;     /* real time; from leaving: when to end in any case */
     uint64_t leave_by_ns;   /* real time; from the loss: when to call expire; 0: never */
+    uint64_t cancel_by_ns;  /* real time; from a link_fail without a reason of its own: when the
+                               loss behind it should be known here; 0: there was none */
     uint64_t sigterm_by_ns; /* real time; from a SIGTERM: when to give up; 0: there was none */
     struct frame_memory memory;
 

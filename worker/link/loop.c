@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOST_CLOSE_MS 500 /* for the others to read that the group is lost */
+#define CANCEL_MS     2000 /* for a loss that another link of the node knows to be known here */
+#define LOST_CLOSE_MS 500  /* for the others to read that the group is lost */
 
 static uint64_t in_ms(uint64_t ms) {
     return clock_ns() + ms * 1000000u;
@@ -129,7 +130,7 @@ void link_end_if_done(struct link *link) {
 static void give_up(struct link *link) {
     struct error why;
     link->sigterm_by_ns = 0;
-    error_set(&why, ERR_CANCELLED, "ended by SIGTERM");
+    error_set(&why, ERR_COMM, "ended by SIGTERM");
     if (link->leader)
         link_lose_quietly(link, "the group was ended by SIGTERM");
     else
@@ -141,6 +142,8 @@ static void on_tick(uv_timer_t *timer) {
     uint64_t real = clock_ns();
     watch_clock_tick(&link->clock, real);
     link->role->tick(link, ++link->n_ticks % 2 == 0);
+    if (link->cancel_by_ns && real > link->cancel_by_ns)
+        link_lose_quietly(link, "another rank ended the group");
     if (link->sigterm_by_ns && real > link->sigterm_by_ns && !link->is_lost)
         give_up(link);
     if (link->leaving) {
@@ -175,8 +178,12 @@ static void on_wake(uv_async_t *wake) {
     pthread_mutex_unlock(&link->lock);
     while (n_resumes-- > 0 && !link->is_lost)
         link->role->resume(link);
-    if (fails && !link->is_lost)
-        link->role->fail(link, &why);
+    if (fails && !link->is_lost) {
+        if (why.status == ERR_CANCELLED)
+            link->cancel_by_ns = in_ms(CANCEL_MS);
+        else
+            link->role->fail(link, &why);
+    }
     if (leaves) {
         link->leaving = true;
         link->end_by_ns = in_ms(link->is_lost ? LOST_CLOSE_MS : LINK_CLOSE_MS);
