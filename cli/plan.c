@@ -83,8 +83,9 @@ static bool experts_read_floats(const struct planned_group *p) {
     return false;
 }
 
-/* Shared memory of a rank. `auto` chooses when the group starts, so the largest counts. */
-static uint64_t window_bytes(const struct planned_group *p, uint32_t rank_idx) {
+/* Memory of a rank for the exchange, shared and its own. `auto` chooses when the group starts, so
+ * the largest counts. */
+static uint64_t exchange_bytes(const struct planned_group *p, uint32_t rank_idx) {
     const struct engine_options *engine = &p->engine;
     const struct hparams *hp = &p->model.hp;
     uint32_t asked = options_choice(p->cli->options, OPT_EP_EXCHANGE);
@@ -103,6 +104,8 @@ static uint64_t window_bytes(const struct planned_group *p, uint32_t rank_idx) {
     for (uint32_t i = 0; i < EXCHANGE_N; i++) {
         exchange.strategy = (enum exchange_strategy)i;
         uint64_t bytes = exchange_window_bytes(&exchange);
+        if (bytes > 0)
+            bytes += exchange_own_bytes(&exchange);
         if ((asked == 0 || asked == i + 1) && bytes > most)
             most = bytes;
     }
@@ -118,7 +121,7 @@ static void plan_rank_memory(struct planned_group *p, uint32_t rank_idx) {
                                           rank->size.kv_heads.end - rank->size.kv_heads.begin,
                                       .n_k_heads = rank->size.n_k_heads,
                                       .in_group = in_group,
-                                      .window_bytes = in_group ? window_bytes(p, rank_idx) : 0,
+                                      .window_bytes = in_group ? exchange_bytes(p, rank_idx) : 0,
                                       .weights_bytes = rank->size.bytes,
                                       .tables_bytes = engine->tables_bytes,
                                       .ctx_size = p->ctx_size,
