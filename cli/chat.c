@@ -32,7 +32,8 @@ static enum line_result read_input(struct line_editor *editor, struct text *line
     return result;
 }
 
-static void answer(struct cli *cli, struct conversation *conversation, struct span text) {
+/* False: no further answer can come. */
+static bool answer(struct cli *cli, struct conversation *conversation, struct span text) {
     struct answer_view view;
     struct answer result;
     struct error err;
@@ -40,10 +41,11 @@ static void answer(struct cli *cli, struct conversation *conversation, struct sp
     enum status status =
         conversation_answer(conversation, text, answer_view_event, &view, &result, &err);
     answer_view_end(&view);
-    if (status == OK)
+    if (status == OK) {
         answer_view_counts(cli, &result);
-    else
-        log_error(&cli->log, "%s", err.text);
+        return true;
+    }
+    return cli_fail(cli, DURING_WORK, &err) != CLI_WORKER_LOST;
 }
 
 int chat_run(struct cli *cli, struct conversation *conversation) {
@@ -54,7 +56,7 @@ int chat_run(struct cli *cli, struct conversation *conversation) {
     terminal_write(cli->out, chat_model_name(conversation->model));
     fputs("; /help lists commands, Ctrl-D leaves\n", cli->out);
     struct text line = {0};
-    bool asked_to_leave = false, leaves = false;
+    bool asked_to_leave = false, leaves = false, lost = false;
     while (!leaves) {
         bool is_command;
         enum line_result result = read_input(editor, &line, &is_command);
@@ -71,10 +73,10 @@ int chat_run(struct cli *cli, struct conversation *conversation) {
             if (is_command)
                 leaves = chat_command(cli, conversation, text_str(&line));
             else if (line.len)
-                answer(cli, conversation, text_span(&line));
+                leaves = lost = !answer(cli, conversation, text_span(&line));
         }
     }
     text_free(&line);
     line_editor_close(editor);
-    return CLI_OK;
+    return lost ? CLI_WORKER_LOST : CLI_OK;
 }

@@ -223,7 +223,7 @@ int cli_exit_code(enum cli_phase phase, enum status status) {
 
 int cli_fail(const struct cli *cli, enum cli_phase phase, const struct error *err) {
     int code = cli_exit_code(phase, err->status);
-    if (worker_group_is_lost(cli->group)) /* that was told when it happened */
+    if (worker_group_lost(cli->group, err))
         return CLI_WORKER_LOST;
     if (code != CLI_INTERRUPTED)
         log_error(&cli->log, "%s", err->text);

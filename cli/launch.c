@@ -270,7 +270,7 @@ static bool show_said(const struct launch *l) {
         if (found)
             return true;
     }
-    fwrite(l->said.data, 1, l->said.len, l->cli->err);
+    fputs(text_str(&l->said), l->cli->err);
     return false;
 }
 
@@ -279,7 +279,7 @@ static int exit_status(struct launch *l) {
     int status = exited ? WEXITSTATUS(l->wait_status) : 128 + WTERMSIG(l->wait_status);
     bool is_verbose = l->cli->log.level >= LOG_DEBUG;
     if (l->code >= 0 && is_verbose)
-        fwrite(l->said.data, 1, l->said.len, l->cli->err);
+        fputs(text_str(&l->said), l->cli->err);
     else if (l->code == CLI_WORKER_LOST)
         show_lines(l, true); /* of a rank 0 that is lost itself another rank tells */
     if (l->code == CLI_OK || (l->code > 0 && l->signo != SIGTERM))

@@ -21,6 +21,7 @@ struct scoring {
     struct score_options options;
     uint32_t n_top, n_greedy;
     const char *dump_prefix; /* NULL: none */
+    bool lost;               /* the worker group */
 };
 
 struct entry { /* one line on its way */
@@ -148,6 +149,7 @@ static void work_off(struct scoring *s, struct jsonl *j, struct entry *entries, 
         status = run_dumped(s, requests, entries[0].line.number, &err);
     else if (n_requests > 0)
         status = score_run(s->engine, &s->options, requests, n_requests, &err);
+    s->lost = status != OK && worker_group_lost(s->cli->group, &err);
     session_rest(s->engine); /* lines are written, and the next may be long in coming */
     n_requests = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -178,8 +180,7 @@ static int run_lines(struct scoring *s, uint32_t n_together) {
         return cli_fail(s->cli, DURING_WORK, &err);
     }
     jsonl_open(&j, s->cli);
-    bool lost = false;
-    while (!lost) {
+    for (;;) {
         uint32_t n = 0;
         while (n < n_together && (n == 0 || jsonl_ready(&j))) {
             struct entry *entry = &entries[n];
@@ -193,12 +194,13 @@ static int run_lines(struct scoring *s, uint32_t n_together) {
         if (n == 0)
             break;
         work_off(s, &j, entries, n, requests);
-        lost = worker_group_is_lost(s->cli->group); /* the lines to come would fail as well */
+        if (s->lost) /* the lines to come would fail as well */
+            break;
     }
     jsonl_close(&j);
     free(entries);
     free(requests);
-    if (lost)
+    if (s->lost)
         return cli_finish(s->cli, CLI_WORKER_LOST);
     return cli_finish(s->cli, j.any_refused ? CLI_FAILED : CLI_OK);
 }

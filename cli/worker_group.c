@@ -71,7 +71,7 @@ static enum status open_engine(struct worker_group *g, const struct order *order
     if (status == OK)
         status = choose_strategy(g, order, &strategy, err);
     if (status == OK)
-        status = fault_here(g->fault, PHASE_LOAD, 0, g->group->rank_idx, err);
+        status = fault_here(g->group->fault, PHASE_LOAD, 0, g->group->rank_idx, err);
     TRY(group_agree(g->group, status, err));
     if (g->group->rank_idx == 0)
         tell_shares(g);
@@ -266,6 +266,16 @@ enum status worker_group_follow(struct worker_group *g, struct error *err) {
 
 /* ---- any ---- */
 
-bool worker_group_is_lost(const struct worker_group *g) {
-    return g && link_is_lost(g->link, NULL);
+bool worker_group_lost(const struct worker_group *g, const struct error *err) {
+    struct error aborted;
+    if (!g)
+        return false;
+    if (link_is_lost(g->link, NULL))
+        return true;
+    if (group_is_aborted(g->group)) /* the link knows it in a moment, and why */
+        error_set(&aborted, ERR_CANCELLED, "the group was ended");
+    else if (!err || err->status != ERR_COMM)
+        return false;
+    link_fail(g->link, group_is_aborted(g->group) ? &aborted : err);
+    return true;
 }

@@ -8,8 +8,7 @@
  *
  * Orders say everything that matters (file, context, batch, kernels): the others look at their own
  * options for nothing that could differ. Before each order, and before the first step after a
- * pause, the parked ranks are resumed over the link. Engine thread only, except
- * worker_group_is_lost. */
+ * pause, the parked ranks are resumed over the link. Engine thread only. */
 #ifndef SHOAL_CLI_WORKER_GROUP_H
 #define SHOAL_CLI_WORKER_GROUP_H
 
@@ -27,8 +26,7 @@
 struct worker_group {
     struct group *group;       /* borrowed, as all of these: outlives this struct */
     struct link *link;         /* its control connections */
-    const struct fault *fault; /* NULL: none */
-    const struct log *log;
+    const struct log *log; /* NULL: another rank tells */
     uint32_t n_threads;              /* of a rank that is not told otherwise */
     uint32_t n_attention_groups;     /* 0: one per node */
     bool chooses_strategy;           /* by measuring */
@@ -59,7 +57,8 @@ enum status worker_group_follow(struct worker_group *g, struct error *err);
 
 /* ---- any ---- */
 
-/* Whether the group is lost: then the person has been told, and nobody says more. */
-bool worker_group_is_lost(const struct worker_group *g);
+/* Whether the group is lost, by this error or before (`err` NULL: no error of ours is known): then
+ * the link has told the person, and nobody says more. */
+bool worker_group_lost(const struct worker_group *g, const struct error *err);
 
 #endif

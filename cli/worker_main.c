@@ -141,7 +141,7 @@ static enum status read_fault(struct worker *w, struct error *err) {
     if (!text)
         return OK;
     TRY(fault_parse(&w->fault, text, err));
-    w->parts.fault = w->group->fault = &w->fault;
+    w->group->fault = &w->fault;
     return OK;
 }
 
@@ -173,12 +173,12 @@ static enum status join_group(struct worker *w, struct error *err) {
     if (status == OK)
         status = read_fault(w, err);
     if (status == OK)
-        status = fault_here(w->parts.fault, PHASE_START, 0, group->rank_idx, err);
+        status = fault_here(group->fault, PHASE_START, 0, group->rank_idx, err);
     TRY(group_agree(group, status, err));
     fill_parts(w);
     TRY(open_link(w, err));
     group_set_phase(group, PHASE_SELF_TEST, 0);
-    status = fault_here(w->parts.fault, PHASE_SELF_TEST, 0, group->rank_idx, err);
+    status = fault_here(group->fault, PHASE_SELF_TEST, 0, group->rank_idx, err);
     TRY(group_agree(group, status, err));
     group_set_phase(group, PHASE_IDLE, 0);
     log_debug(w->parts.log, "%u ranks on %u nodes, %u threads each", group->n_ranks, group->n_nodes,
@@ -214,12 +214,12 @@ static int run_rank(struct worker *w) {
         code = is_leader(w) ? run_command(w) : follow(w);
         group_set_phase(w->group, PHASE_END, 0);
     } else {
-        bool lost = w->parts.link && link_is_lost(w->parts.link, NULL);
+        bool lost = w->parts.link && worker_group_lost(&w->parts, NULL);
         if (is_leader(w) && !lost)
             log_error(&w->start.cli.log, "%s", err.text);
         code = lost ? CLI_WORKER_LOST : err.status == ERR_INPUT ? CLI_USAGE : CLI_DEVICE;
     }
-    if (link_close(w->parts.link, &err) != OK && code == CLI_OK)
+    if (link_close(w->parts.link, &err) != OK)
         code = CLI_WORKER_LOST;
     receiver_close(w->receiver, code);
     return code;
