@@ -49,8 +49,7 @@ static inline void order_roots(struct leaf_range own, uint8_t roots[EXPERT_BUCKE
     }
 }
 
-/* Where each token's rows of y begin: ids rise, so the choices that one root holds are neighbours.
- */
+/* Where each token's rows of y begin. Ids rise, so the choices under one root are neighbours. */
 static inline void order_rows(const struct experts_args *a, uint32_t *y_begin) {
     uint8_t roots[EXPERT_BUCKETS];
     order_roots(a->buckets, roots);

@@ -31,17 +31,16 @@
 #include "tensor/ksplit.h"
 #include "tensor/tensor.h"
 
+/* A rank that owns some parts of K leaves the others empty in the split, and gets the sum of its
+ * own by the same tree; columns that are in no part are not read into it. A product without tokens
+ * or rows does nothing. */
 struct matmul_args {
-    float *y;                   /* [n_tokens, y_stride]; columns 0..d_out-1 are written. A product
-                                   without tokens or rows does nothing */
+    float *y;                   /* [n_tokens, y_stride]; columns 0..d_out-1 are written */
     uint64_t y_stride;          /* in floats, at least d_out */
     const struct activation *x; /* x->d = w->d_in; must not overlap y */
     const struct matrix *w;     /* d_in a multiple of the dtype's block, and of 32 if quantised;
                                    quantised ones in panels for the fast variants, else in rows */
-    const struct ksplit
-        *split; /* of w->d_in columns, some of them at least; a rank that owns some
-                   parts of K leaves the others empty, and gets the sum of its own
-                   by the same tree. Other columns of x and w are not read into it */
+    const struct ksplit *split; /* of columns of w; at least one part is not empty */
 };
 /* n independent products, 0..MATMUL_PRODUCTS_MAX: those of one input share one meeting of the
  * threads, and the small ones (a delta net's gates, a router) fill no thread's share alone. No y
