@@ -29,7 +29,8 @@ int command_bench(struct cli *cli) {
         const char *name;
         int (*run)(struct cli *cli);
         bool alone; /* measures one process */
-    } rooms[] = {{"model", bench_model, false}, {"kernel", bench_kernel, true}};
+    } rooms[] = {
+        {"model", bench_model, false}, {"kernel", bench_kernel, true}, {"comm", bench_comm, false}};
     const char *what = cli->options->n_operands > 0 ? cli->options->operands[0] : NULL;
     struct error err;
     for (size_t i = 0; what && i < sizeof rooms / sizeof rooms[0]; i++) {
@@ -42,9 +43,11 @@ int command_bench(struct cli *cli) {
     }
     if (what)
         error_set(&err, ERR_INPUT,
-                  "bench: '%.60s' is not something to measure; there are: model, kernel", what);
+                  "bench: '%.60s' is not something to measure; there are: model, kernel, comm",
+                  what);
     else
         error_set(&err, ERR_INPUT,
-                  "bench: what to measure? shoal bench model [FILE], shoal bench kernel");
+                  "bench: what to measure? shoal bench model [FILE], shoal bench kernel, shoal "
+                  "bench comm --workers N");
     return cli_fail(cli, DURING_USAGE, &err);
 }

@@ -7,6 +7,7 @@
 
 int bench_model(struct cli *cli);
 int bench_kernel(struct cli *cli);
+int bench_comm(struct cli *cli);
 
 /* Where a number was measured: names that go into every record. */
 struct bench_machine {

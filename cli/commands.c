@@ -72,6 +72,8 @@ static const char *const bench_examples[] = {
     "all combinations",
     "shoal bench kernel --op matmul --type q4_k,q8_0 --tokens 1,512",
     "single operations beside the ceilings of the machine",
+    "shoal bench comm --workers 4",
+    "the links between four workers",
     NULL,
 };
 static const char *const completion_examples[] = {
@@ -147,12 +149,14 @@ static const struct command commands[CMD_N] = {
                    .examples = score_examples,
                    .run = command_score},
     [CMD_BENCH] = {.name = "bench",
-                   .operands = "model|kernel [MODEL]",
+                   .operands = "model|kernel|comm [MODEL]",
                    .purpose = "measure the speed of the engine",
                    .about = "bench model times prompts and generation on random token ids, without "
                             "tokenizing and sampling. bench kernel times the operations that a "
                             "model is made of, on random weights that no cache holds, beside the "
-                            "read bandwidth and the peak of the instructions; it needs no model.",
+                            "read bandwidth and the peak of the instructions; it needs no model. "
+                            "bench comm times and checks what the links between the workers of a "
+                            "group deliver.",
                    .examples = bench_examples,
                    .n_operands_max = 1,
                    .run = command_bench},

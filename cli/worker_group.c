@@ -10,6 +10,7 @@ enum order_kind {
     ORDER_OPEN = 1, /* a model and an engine, as described */
     ORDER_STEPS,    /* follow the engine's steps until it parks */
     ORDER_CLOSE,    /* the engine and its model */
+    ORDER_LINKS,    /* measure the links; no engine is open */
 };
 
 /* One program runs on all ranks (the link's Hello refuses others), so an order travels as it lies
@@ -28,17 +29,37 @@ struct order {
 
 /* ---- all ranks ---- */
 
-/* Measures are for groups in which there is something to choose. */
+/* Measured with the sizes that the engine will have. */
 static enum status choose_strategy(const struct worker_group *g, const struct order *order,
+                                   const struct engine_options *options,
                                    enum exchange_strategy *strategy, struct error *err) {
-    *strategy = (enum exchange_strategy)order->strategy;
+    const struct hparams *hp = options->hp;
+    struct thread_pool *pool = NULL;
+    struct thread_pool_options threads = {.n_threads = options->n_threads};
     if (order->strategy >= EXCHANGE_N)
         return error_set(err, ERR_COMM, "an order with the exchange %u", order->strategy);
-    if (order->chooses_strategy) {
-        *strategy = g->shard.n_groups == 1 ? EXCHANGE_REPLICATED : EXCHANGE_GATHER;
-        log_debug(g->log, "exchange: %s, because there is %s", exchange_name(*strategy),
-                  g->shard.n_groups == 1 ? "one attention group" : "more than one attention group");
-    }
+    *strategy = (enum exchange_strategy)order->strategy;
+    if (!order->chooses_strategy)
+        return OK;
+    TRY(group_agree(g->group, thread_pool_open(&pool, &threads, err), err));
+    struct exchange_options exchange = {
+        .group = g->group,
+        .plan = &g->shard,
+        .pool = pool,
+        .d_model = hp->d_model,
+        .n_experts = hp->n_experts,
+        .top_k = hp->top_k,
+        .n_columns = hp->n_experts > hp->n_vocab ? hp->n_experts : hp->n_vocab,
+        .n_step_tokens =
+            options->n_step_tokens ? options->n_step_tokens : ENGINE_STEP_TOKENS_DEFAULT,
+        .n_logit_rows = options->n_logit_rows ? options->n_logit_rows : ENGINE_LOGIT_ROWS_DEFAULT};
+    struct exchange_choice choice;
+    enum status status = exchange_choose(&exchange, &choice, err);
+    thread_pool_close(pool);
+    if (status != OK)
+        return status;
+    *strategy = choice.strategy;
+    log_debug(g->log, "exchange: %s, because %s", exchange_name(choice.strategy), choice.reason);
     return OK;
 }
 
@@ -63,23 +84,19 @@ static enum status open_engine(struct worker_group *g, const struct order *order
                                       .ranks = g->group->ranks,
                                       .n_ranks = g->group->n_ranks,
                                       .n_attention_groups = order->n_attention_groups};
-    enum exchange_strategy strategy = EXCHANGE_REPLICATED;
     group_set_phase(g->group, PHASE_LOAD, 0);
     arena_free(&g->arena);
     g->arena = (struct arena){0};
+    if (options->n_threads == 0)
+        options->n_threads = g->n_threads;
+    options->group = g->group;
+    options->shard = &g->shard;
     enum status status = shard_plan_init(&g->shard, &plan, &g->arena, err);
-    if (status == OK)
-        status = choose_strategy(g, order, &strategy, err);
     if (status == OK)
         status = fault_here(g->group->fault, PHASE_LOAD, 0, g->group->rank_idx, err);
     TRY(group_agree(g->group, status, err));
-    if (g->group->rank_idx == 0)
-        tell_shares(g);
-    options->group = g->group;
-    options->shard = &g->shard;
-    options->strategy = strategy;
-    if (options->n_threads == 0)
-        options->n_threads = g->n_threads;
+    tell_shares(g);
+    TRY(choose_strategy(g, order, options, &options->strategy, err));
     TRY(engine_open(out, options, err));
     group_set_phase(g->group, PHASE_IDLE, 0);
     return OK;
@@ -161,6 +178,19 @@ void worker_group_close_engine(struct worker_group *g, struct engine *engine) {
     engine_close(engine);
 }
 
+static enum status measure_links(struct worker_group *g, struct linkbench_results *results,
+                                 struct error *err) {
+    struct linkbench_options options = linkbench_full();
+    return linkbench_run(g->group, &options, results, err);
+}
+
+enum status worker_group_measure_links(struct worker_group *g, struct linkbench_results *results,
+                                       struct error *err) {
+    struct order order = {.kind = ORDER_LINKS};
+    TRY(give_order(g, &order, err));
+    return measure_links(g, results, err);
+}
+
 /* ---- the other ranks ---- */
 
 /* What an order opened here. */
@@ -225,6 +255,12 @@ static enum status obey(struct worker_group *g, struct order *order, struct open
     case ORDER_CLOSE:
         close_all(opened);
         return OK;
+    case ORDER_LINKS: {
+        struct linkbench_results results = {0};
+        enum status status = measure_links(g, &results, err);
+        linkbench_results_free(&results);
+        return status;
+    }
     default:
         break;
     }

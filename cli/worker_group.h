@@ -17,6 +17,7 @@
 #include "model/model.h"
 #include "plan/shard_plan.h"
 #include "worker/comm/group.h"
+#include "worker/comm/linkbench.h"
 #include "worker/engine.h"
 #include "worker/fault.h"
 #include "worker/link/link.h"
@@ -24,9 +25,9 @@
 #define WORKER_PATH_MAX 4096
 
 struct worker_group {
-    struct group *group;       /* borrowed, as all of these: outlives this struct */
-    struct link *link;         /* its control connections */
-    const struct log *log; /* NULL: another rank tells */
+    struct group *group;             /* borrowed, as all of these: outlives this struct */
+    struct link *link;               /* its control connections */
+    const struct log *log;           /* NULL: another rank tells */
     uint32_t n_threads;              /* of a rank that is not told otherwise */
     uint32_t n_attention_groups;     /* 0: one per node */
     bool chooses_strategy;           /* by measuring */
@@ -49,6 +50,10 @@ enum status worker_group_open_engine(struct worker_group *g, const struct worker
                                      const struct engine_options *options, struct engine **out,
                                      struct error *err);
 void worker_group_close_engine(struct worker_group *g, struct engine *engine);
+
+/* Measures the links between all ranks, at length. The results are to be freed. ERR_COMM. */
+enum status worker_group_measure_links(struct worker_group *g, struct linkbench_results *results,
+                                       struct error *err);
 
 /* ---- the other ranks ---- */
 

@@ -165,6 +165,26 @@ static void fill_parts(struct worker *w) {
     w->parts.n_attention_groups = (uint32_t)options_int(o, OPT_ATTENTION_GROUPS);
 }
 
+static void tell_links(const struct log *log, const struct linkbench_results *results) {
+    for (uint32_t i = 0; i < results->n_rows; i++) {
+        const struct linkbench_row *row = &results->rows[i];
+        log_debug(log, "links: %s %u-%u by %s: %.1f us, %.2f GB/s", linkbench_kind_name(row->kind),
+                  row->first, row->last, row->between_nodes ? "messages" : "shared memory",
+                  row->alpha_us, row->beta_gb_s);
+    }
+}
+
+/* What links deliver is looked at before a model goes over them. */
+static enum status test_links(struct worker *w, struct error *err) {
+    struct linkbench_options options = linkbench_short();
+    struct linkbench_results results = {0};
+    enum status status = linkbench_run(w->group, &options, &results, err);
+    if (status == OK)
+        tell_links(w->parts.log, &results);
+    linkbench_results_free(&results);
+    return status;
+}
+
 /* From a process of MPI to a rank that can be told what to do. */
 static enum status join_group(struct worker *w, struct error *err) {
     struct group *group = w->group;
@@ -180,6 +200,7 @@ static enum status join_group(struct worker *w, struct error *err) {
     group_set_phase(group, PHASE_SELF_TEST, 0);
     status = fault_here(group->fault, PHASE_SELF_TEST, 0, group->rank_idx, err);
     TRY(group_agree(group, status, err));
+    TRY(test_links(w, err));
     group_set_phase(group, PHASE_IDLE, 0);
     log_debug(w->parts.log, "%u ranks on %u nodes, %u threads each", group->n_ranks, group->n_nodes,
               w->parts.n_threads);
