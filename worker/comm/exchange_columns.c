@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Columns of products cut by rows (router, head), within the attention group, and logits on their
  * way to the leader. */
-#include "kernels/device/parallel.h"
 #include "worker/comm/exchange_state.h"
+
+#include "kernels/device/parallel.h"
 #include "worker/comm/row_sum.h"
 
 #include <assert.h>

@@ -6,6 +6,7 @@
  * Each arrow is a fold of the same tree (tensor/tree.h), so that it does not matter which of them
  * somebody makes. Within a node nothing travels: whoever adds reads where the experts wrote. */
 #include "worker/comm/exchange_experts.h"
+
 #include "worker/comm/row_sum.h"
 
 #include <assert.h>

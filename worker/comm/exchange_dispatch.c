@@ -7,7 +7,6 @@
  * and the messages are shared. The rank of another node that receives them has the same place
  * there: as many gateways as ranks are at work. */
 #include "worker/comm/exchange_experts.h"
-#include "worker/comm/row_sum.h"
 
 #include "kernels/device/parallel.h"
 
