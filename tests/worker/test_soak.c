@@ -32,7 +32,7 @@ static int close_demo(void **state) {
     return 0;
 }
 
-/* Enough that some were preempted and that the times of soak_arrive have come round. */
+/* Enough that some were preempted and that the waves of both kinds have come. */
 #ifdef SANITIZED
 #define ENDED_MIN 100
 #else
@@ -46,13 +46,13 @@ struct soak {
     struct engine *engine;
     struct batcher *batcher;
     struct talk talks[SOAK_LIVE];
-    uint64_t counter;
+    uint64_t n_rounds, n_chances;
     uint32_t n_together_max;
     uint64_t n_ended, n_cancelled, n_tokens;
 };
 
 static uint32_t chance(struct soak *soak, uint32_t below) {
-    return (uint32_t)(rng_u64(64, soak->counter++) % below);
+    return (uint32_t)(rng_u64(64, soak->n_chances++) % below);
 }
 
 /* The oldest sequence runs a token in each step and never starts anew, so the first token of a
@@ -66,11 +66,16 @@ static uint64_t first_token_deadline(const struct soak *soak) {
     return n;
 }
 
-/* Times in which only growing kinds come alternate with times in which all do. */
+/* They come in waves, so that many are of one age and grow together; growing kinds only, which are
+ * heard to the end, and all kinds by turns. */
+static bool soak_is_wave(const struct soak *soak) {
+    return soak->n_rounds % 128 < 64;
+}
+
 static void soak_arrive(struct soak *soak, struct talk *talk) {
-    bool growing = batcher_schedule(soak->batcher)->counts.n_steps % 256 < 128;
+    bool growing = soak->n_rounds % 256 < 128;
     talk_begin(talk, &kinds[chance(soak, growing ? N_GROWING : N_KINDS)], soak->batcher);
-    talk->stops_after = chance(soak, 8) ? 0 : 1 + chance(soak, talk->kind->n_new);
+    talk->stops_after = growing || chance(soak, 4) == 0 ? 0 : 1 + chance(soak, talk->kind->n_new);
     talk->deadline = first_token_deadline(soak);
 }
 
@@ -96,8 +101,9 @@ static void soak_look(struct soak *soak, struct talk *talk) {
     talk_end(talk);
 }
 
-static void soak_step(struct soak *soak, bool with_arrivals) {
-    for (uint32_t i = 0; i < SOAK_LIVE && with_arrivals; i++) {
+static void soak_round(struct soak *soak, bool with_arrivals) {
+    soak->n_rounds++;
+    for (uint32_t i = 0; i < SOAK_LIVE && with_arrivals && soak_is_wave(soak); i++) {
         if (!soak->talks[i].kind && chance(soak, 4) == 0)
             soak_arrive(soak, &soak->talks[i]);
     }
@@ -115,16 +121,16 @@ static void nothing_leaks_and_nobody_starves(void **state) {
     double seconds = *(const double *)*state;
     struct soak *soak = calloc(1, sizeof *soak);
     assert_non_null(soak);
-    /* Three pages each, where a growing kind needs four in the end, and a full context 32: some
-     * lose theirs. */
-    soak->engine = talk_engine(&demo, SOAK_SLOTS, SOAK_SLOTS * 3, 256);
+    /* Little more than two pages each, where a growing kind needs four in the end: in each of its
+     * waves some lose theirs. */
+    soak->engine = talk_engine(&demo, SOAK_SLOTS, SOAK_SLOTS * 2 + 8, 256);
     soak->batcher = talk_batcher(&demo, soak->engine, SOAK_LIVE);
     const struct schedule *schedule = batcher_schedule(soak->batcher);
     uint64_t begin_ns = clock_ns();
     while (soak->n_ended < ENDED_MIN || clock_seconds_since(begin_ns) < seconds)
-        soak_step(soak, true);
+        soak_round(soak, true);
     while (schedule->n_running + schedule->n_waiting > 0)
-        soak_step(soak, false);
+        soak_round(soak, false);
     const struct schedule_counts *counts = &schedule->counts;
     print_message("%llu steps in %.1f s, %llu requests ended and %llu were cancelled, %llu tokens; "
                   "%u at once at most; %llu preemptions, %llu tokens again; longest wait %llu\n",
