@@ -10,15 +10,15 @@
 #include "worker/comm/group.h"
 #include "worker/memory_probe.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* A context that is not asked for shrinks until it fits, at most to this: as in the engine. */
 #define CTX_SIZE_MIN 64
 
-/* "30,30,12": one number for each worker. The values themselves are checked by the plan. */
-static enum status read_capacities(const char *list, struct plan_rank *ranks, uint32_t n_ranks,
-                                   struct error *err) {
+enum status plan_read_capacities(const char *list, struct plan_rank *ranks, uint32_t n_ranks,
+                                 struct error *err) {
     uint32_t n = 0;
     for (const char *at = list; *at; n++) {
         char *end;
@@ -26,6 +26,8 @@ static enum status read_capacities(const char *list, struct plan_rank *ranks, ui
         if (end == at || (*end != ',' && *end != '\0'))
             return error_set(err, ERR_INPUT, "--capacity: '%.40s' does not begin with a number",
                              at);
+        if (!isfinite(capacity) || capacity <= 0)
+            return error_set(err, ERR_INPUT, "--capacity: %g; a speed is above 0", capacity);
         if (n < n_ranks)
             ranks[n].capacity = capacity;
         at = *end ? end + 1 : end;
@@ -47,7 +49,7 @@ static enum status read_layout(struct planned_group *p, struct plan_rank *ranks,
     for (uint32_t i = 0; i < n_ranks; i++)
         ranks[i] =
             (struct plan_rank){.node = group_pretended_node(i, n_ranks, n_nodes), .capacity = 1};
-    return capacities ? read_capacities(capacities, ranks, n_ranks, err) : OK;
+    return capacities ? plan_read_capacities(capacities, ranks, n_ranks, err) : OK;
 }
 
 static enum status plan_shares(struct planned_group *p, struct plan_rank *ranks, uint32_t n_ranks,

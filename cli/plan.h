@@ -29,6 +29,10 @@ struct planned_group {
     bool fits;
 };
 
+/* --capacity: "30,30,12", one number above 0 for each rank. ERR_INPUT. */
+enum status plan_read_capacities(const char *list, struct plan_rank *ranks, uint32_t n_ranks,
+                                 struct error *err);
+
 /* Each writes the whole description to cli->out. ERR_NOMEM. */
 enum status plan_write_table(const struct planned_group *p, struct error *err);
 enum status plan_write_json(const struct planned_group *p, struct error *err);

@@ -136,7 +136,7 @@ static void layouts_that_cannot_be_are_wrong_usage(void **state) {
         {"plan --workers 2 --capacity 1 " DEMO, "--capacity: 1 numbers for 2 workers"},
         {"plan --workers 2 --capacity 1,2,3 " DEMO, "--capacity: 3 numbers for 2 workers"},
         {"plan --workers 2 --capacity 1,x " DEMO, "--capacity: 'x' does not begin with a number"},
-        {"plan --workers 2 --capacity 1,0 " DEMO, "rank 1: capacity of 0"},
+        {"plan --workers 2 --capacity 1,0 " DEMO, "--capacity: 0; a speed is above 0"},
         {"plan --workers 2 --attention-groups 3 " DEMO, "1 to 2 are possible"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
