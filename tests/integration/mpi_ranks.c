@@ -2,7 +2,9 @@
 /* One rank of a group under mpirun, which checks what it can reach: mpi_ranks NODES CASE.
  * Run by mpi_ranks.sh. A rank that finds a fault says so and ends with 1; NODES 0 are the real
  * ones. */
+#include "base/clock.h"
 #include "base/rng.h"
+#include "worker/comm/linkbench.h"
 #include "worker/comm/mpi_world.h"
 
 #include <signal.h>
@@ -186,15 +188,31 @@ static enum status run_killed(struct group *group, struct error *err) {
     return group_barrier(group, err);
 }
 
+/* What every start of a group measures. */
+static enum status run_links(struct group *group, struct error *err) {
+    struct linkbench_options options = linkbench_short();
+    struct linkbench_results results;
+    uint64_t begin_ns = clock_ns();
+    TRY(linkbench_run(group, &options, &results, err));
+    double ms = clock_seconds_since(begin_ns) * 1e3;
+    CHECK(results.n_rows >= group->n_ranks * (group->n_ranks - 1) / 2);
+    for (uint32_t i = 0; group->rank_idx == 0 && i < results.n_rows; i++) {
+        const struct linkbench_row *row = &results.rows[i];
+        printf("%s %u-%u: %.1f us + bytes / %.2f GB/s\n", linkbench_kind_name(row->kind),
+               row->first, row->last, row->alpha_us, row->beta_gb_s);
+    }
+    if (group->rank_idx == 0)
+        printf("links: %.0f ms\n", ms);
+    linkbench_results_free(&results);
+    return OK;
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
         enum status (*run)(struct group *group, struct error *err);
-    } cases[] = {{"values", run_values},
-                 {"long", run_long},
-                 {"truncated", run_truncated},
-                 {"silent", run_silent},
-                 {"killed", run_killed}};
+    } cases[] = {{"values", run_values},       {"links", run_links},   {"long", run_long},
+                 {"truncated", run_truncated}, {"silent", run_silent}, {"killed", run_killed}};
     struct mpi_world_options options = {.timeout_ms = argc > 3 ? 1000 : 60000};
     struct mpi_world *world = NULL;
     struct error err = {.status = OK, .text = ""};
@@ -202,10 +220,13 @@ int main(int argc, char **argv) {
         return 2;
     options.n_nodes = (uint32_t)strtoul(argv[1], NULL, 10);
     enum status status = mpi_world_open(&world, &options, &err);
-    for (size_t i = 0; !status && i < sizeof cases / sizeof cases[0]; i++) {
-        if (strcmp(cases[i].name, argv[2]) == 0)
-            status = cases[i].run(mpi_world_group(world), &err);
-    }
+    size_t i = 0;
+    while (i < sizeof cases / sizeof cases[0] && strcmp(cases[i].name, argv[2]) != 0)
+        i++;
+    if (!status)
+        status = i < sizeof cases / sizeof cases[0]
+                     ? cases[i].run(mpi_world_group(world), &err)
+                     : error_set(&err, ERR_INPUT, "no case '%s'", argv[2]);
     if (status) {
         fprintf(stderr, "rank %u: %s\n", world ? mpi_world_group(world)->rank_idx : 0, err.text);
         if (world)

@@ -53,6 +53,13 @@ for shape in "1 0" "2 0" "2 2" "3 2" "4 0" "4 2" "4 4"; do
 done
 nothing_left "" "values"
 
+for shape in "2 0" "4 2"; do
+    rc=$(ranks ${shape% *} ${shape#* } links)
+    if [ "$rc" != 0 ] || ! grep -q "^sum 0-" "$dir/out"; then
+        fail "links of ranks and nodes $shape: status $rc"
+    fi
+done
+
 rc=$(ranks 2 2 truncated)
 [ "$rc" = 0 ] || fail "a message that is too long: status $rc"
 

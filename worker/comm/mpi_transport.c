@@ -16,10 +16,11 @@
 #define PIECE_BYTES (1u << 30)
 #define PIECES_MAX  1024 /* a terabyte */
 
-/* A message of a step comes within some hundred microseconds when its sender has a core. Then the
- * core is offered to others, and after that the wait is long enough for sleep to cost little. */
-#define SPIN_NS  200000u
-#define YIELD_NS 400000u
+/* A message of a step comes within some hundred microseconds when its sender has a core; after that
+ * the wait is long enough for sleep to cost little. The core is offered between two looks in any
+ * case: whoever is waited for may have been put on it. */
+#define SPIN_NS  400000u
+#define YIELD_NS 200000u
 #define SLEEP_NS 50000
 
 struct message {
@@ -56,10 +57,7 @@ enum status mpi_failed(int code, const char *call, struct error *err) {
 }
 
 void mpi_pause(uint64_t begin_ns, bool spin) {
-    uint64_t waited_ns = clock_ns() - begin_ns;
-    if (spin && waited_ns < SPIN_NS)
-        return;
-    if (waited_ns < YIELD_NS)
+    if (clock_ns() - begin_ns < (spin ? SPIN_NS : YIELD_NS))
         sched_yield();
     else
         nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages between nodes by MPI (MPI 3.1, chapters 3 and 8). All calls are non-blocking and polled
  * by the engine thread, so that every wait has a deadline and can be ended: MPI itself would wait
- * for a lost rank for ever. Who waits polls first, then gives the core away, then sleeps between
- * two looks; where ranks share cores it gives way at once. */
+ * for a lost rank for ever. Who waits offers the core between two looks, and later sleeps between
+ * them, sooner where ranks share cores. */
 #ifndef SHOAL_WORKER_COMM_MPI_TRANSPORT_H
 #define SHOAL_WORKER_COMM_MPI_TRANSPORT_H
 
@@ -36,7 +36,7 @@ enum status mpi_failed(int code, const char *call, struct error *err);
             return mpi_failed(mpi_code_, #call, (err));                                            \
     } while (0)
 
-/* Between two looks at something that MPI works on: spins, gives way or sleeps, after how long it
+/* Between two looks at something that MPI works on: offers the core or sleeps, after how long it
  * has been waited for. */
 void mpi_pause(uint64_t begin_ns, bool spin);
 
