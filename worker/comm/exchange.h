@@ -100,7 +100,8 @@ struct index_range exchange_slice(const struct exchange *ex, uint32_t n_rows);
 enum status exchange_sum(struct exchange *ex, const struct exchange_sum_layout *layout,
                          uint32_t n_rows, float *out, struct error *err);
 
-/* Completes x [n_rows, d_model]: everybody has finished its slice. */
+/* Completes x [n_rows, d_model] when everybody has finished its slice of the last sum or combine,
+ * of as many rows. */
 enum status exchange_share(struct exchange *ex, float *x, uint32_t n_rows, struct error *err);
 
 /* ---- columns within the attention group ---- */

@@ -143,8 +143,8 @@ enum status exchange_limits_init(struct exchange_limits *limits, const struct ex
     uint64_t row_bytes = (uint64_t)o->d_model * sizeof(float);
     count_sums(limits, o);
     take_two(places, places->roots, o->n_step_tokens * limits->n_sum_roots * row_bytes, true);
-    /* A slice is at most half of the rows: two ranks are the fewest that share. */
-    take_two(places, places->share, div_up(o->n_step_tokens, 2) * row_bytes, true);
+    /* A slice is at most a third of the rows: three ranks are the fewest that gain by it. */
+    places->share = take(places, div_up(o->n_step_tokens, 3) * row_bytes);
     take_two(places, places->columns, limits->n_column_floats * sizeof(float), true);
     if (o->plan->nodes[0].groups.end > 1)
         take_two(places, places->logits, EXCHANGE_LOGITS_PIECE * sizeof(float), true);

@@ -5,8 +5,8 @@
  * writes only its own part, everybody reads all parts, and a barrier lies between. What keeps a
  * reader of one round from the writer of the next:
  *
- *  1. Areas that one barrier guards are two and take turns (roots, share, columns, logits; results
- *     of `replicated`). Who writes the first of them again has passed the barrier of the second,
+ *  1. Areas that one barrier guards are two and take turns (roots, columns, logits; results of
+ *     `replicated`). Who writes the first of them again has passed the barrier of the second,
  *     and at that one all readers of the first arrive when they have read.
  *  2. With `gather` and `alltoall` a layer has barriers behind the writing of rows (A), of results
  *     (B), and of results from other nodes (C, if there are any). Rows are written before A and
@@ -14,6 +14,8 @@
  *     read behind B; what other nodes sent is written between B and C and read behind C. So no two
  *     neighbours in time touch the same area without a barrier between them, and one of each
  *     suffices.
+ *
+ *  3. Between two calls of exchange_share lies a sum with its barrier: one area suffices.
  *
  * The rows of a node are counted in one order: those of its ranks in order of ranks, then those
  * that came from other nodes, in order of the ranks that received them and, of each, of senders. */
@@ -48,7 +50,8 @@ struct exchange_row {
 
 /* Offsets in every rank's part of the window. */
 struct exchange_places {
-    uint64_t roots[2], share[2], columns[2], logits[2];
+    uint64_t roots[2], columns[2], logits[2];
+    uint64_t share;           /* the finished slice */
     uint64_t rows;            /* header and rows that this rank carries */
     uint64_t received;        /* [n_slots] header and rows from other nodes */
     uint64_t result_begin[2]; /* [rows of the node] first result of a row; uint32_t */
@@ -97,7 +100,7 @@ struct exchange {
     uint32_t n_posted;
 
     /* Which of two areas is next. */
-    uint32_t roots_turn, share_turn, columns_turn, logits_turn, results_turn;
+    uint32_t roots_turn, columns_turn, logits_turn, results_turn;
 
     /* Experts. */
     uint8_t *bucket_of;                /* [n_experts] */

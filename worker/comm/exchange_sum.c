@@ -135,11 +135,10 @@ static uint32_t list_slices(const struct exchange *ex, float *x, uint32_t n_rows
     for (uint32_t i = 0; i < ex->n_tp; i++) {
         struct index_range slice = slice_of(ex, n_rows, i);
         if (i != ex->own->tp_idx)
-            copies[n++] =
-                (struct row_copy){.to = x + slice.begin * d,
-                                  .from = exchange_place(ex, ex->group_ranks.begin + i,
-                                                         ex->limits.places.share[ex->share_turn]),
-                                  .bytes = (slice.end - slice.begin) * d * sizeof(float)};
+            copies[n++] = (struct row_copy){
+                .to = x + slice.begin * d,
+                .from = exchange_place(ex, ex->group_ranks.begin + i, ex->limits.places.share),
+                .bytes = (slice.end - slice.begin) * d * sizeof(float)};
     }
     return n;
 }
@@ -149,7 +148,7 @@ enum status exchange_share(struct exchange *ex, float *x, uint32_t n_rows, struc
         return OK;
     uint64_t begin = exchange_enter(ex), d = ex->options.d_model;
     struct index_range slice = slice_of(ex, n_rows, ex->own->tp_idx);
-    struct row_copy own = {.to = exchange_own_place(ex, ex->limits.places.share[ex->share_turn]),
+    struct row_copy own = {.to = exchange_own_place(ex, ex->limits.places.share),
                            .from = x + slice.begin * d,
                            .bytes = (slice.end - slice.begin) * d * sizeof(float)};
     row_copies_run(ex->options.pool, &own, 1);
@@ -158,6 +157,5 @@ enum status exchange_share(struct exchange *ex, float *x, uint32_t n_rows, struc
         struct row_copy others[WINDOW_RANKS_MAX];
         row_copies_run(ex->options.pool, others, list_slices(ex, x, n_rows, others));
     }
-    ex->share_turn ^= 1;
     return exchange_leave(ex, status, begin, &ex->counts.sum_ns);
 }
