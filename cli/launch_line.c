@@ -122,14 +122,6 @@ static enum status read_hostfile(const char *path, bool *is_here, struct error *
 
 /* ---- the line ---- */
 
-static void add_words(struct args *args, const char *words) {
-    struct span word;
-    while (option_next_word(&words, ' ', &word)) {
-        if (word.len)
-            add_span(args, word);
-    }
-}
-
 /* Machines of the hostfile see the same settings. */
 static void add_environment_names(struct args *args, const char *const *environment) {
     for (; environment && *environment; environment++) {
@@ -138,6 +130,14 @@ static void add_environment_names(struct args *args, const char *const *environm
             add(args, "-x");
             add_span(args, name);
         }
+    }
+}
+
+static void add_words(struct args *args, const char *words) {
+    struct span word;
+    while (option_next_word(&words, ' ', &word)) {
+        if (word.len)
+            add_span(args, word);
     }
 }
 
@@ -155,9 +155,13 @@ static void add_mpirun(struct args *args, const struct cli *cli, const char *hos
     /* Ranks may be more than cores; those that have cores of their own bind themselves. */
     add(args, "--oversubscribe");
     add_pair(args, "--bind-to", "none");
-    /* Within a node ranks have our own shared memory. MPI's would leave files when it is killed. */
-    add(args, "--mca");
-    add_pair(args, "btl", "^vader");
+    /* Within a node ranks have our own shared memory; MPI's would leave files when it is killed.
+     * Without other machines TCP is what is left, and to say so saves the search for fabrics, which
+     * takes longer than all the rest of a start (1.9 s against 0.45 s). */
+    if (hostfile)
+        add_words(args, "--mca btl ^vader");
+    else
+        add_words(args, "--mca pml ob1 --mca btl tcp,self");
     if (options_string(o, OPT_MPIRUN_ARGS))
         add_words(args, options_string(o, OPT_MPIRUN_ARGS));
 }
