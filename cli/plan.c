@@ -141,12 +141,15 @@ static void plan_memory(struct planned_group *p, uint32_t ctx_size) {
     p->fits = true;
     for (uint32_t n = 0; n < p->shard.n_nodes; n++) {
         struct index_range ranks = p->shard.nodes[n].ranks;
-        uint64_t embedding = p->ranks[ranks.begin].size.embedding_bytes;
-        p->node_bytes[n] = embedding;
+        uint64_t embedding = 0;
+        p->node_bytes[n] = 0;
         for (uint32_t i = ranks.begin; i < ranks.end; i++) {
+            uint64_t mapped = p->ranks[i].size.embedding_bytes;
             plan_rank_memory(p, i);
-            p->node_bytes[n] += p->ranks[i].memory.total_bytes - embedding;
+            p->node_bytes[n] += p->ranks[i].memory.total_bytes - mapped;
+            embedding = mapped > embedding ? mapped : embedding;
         }
+        p->node_bytes[n] += embedding;
         if (p->node_bytes[n] > p->node_bytes_max)
             p->fits = false;
     }

@@ -12,9 +12,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* A unit of a feed forward's split of K, as worker/forward binds it. */
-#define FFN_RUN 256
-
 /* What a root more costs beside the deviations from the shares: enough to decide between equal
  * ones, too little to make them unequal. */
 #define ROOT_COST 1e-6
@@ -217,7 +214,7 @@ static enum status divide_mixers(struct planner *p) {
     for (uint32_t i = 0; i < plan->n_ranks; i++)
         plan->ranks[i].gdn = p->leaves[i];
     uint32_t d_ff = hp->n_experts > 0 ? hp->d_ff_shared : hp->d_ff;
-    TRY(divide_parts(p, (uint32_t)div_up(d_ff, FFN_RUN)));
+    TRY(divide_parts(p, (uint32_t)div_up(d_ff, PLAN_FFN_RUN)));
     for (uint32_t i = 0; i < plan->n_ranks; i++)
         plan->ranks[i].ffn = p->leaves[i];
     return OK;

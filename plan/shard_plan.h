@@ -27,7 +27,8 @@
 #include "tensor/tree.h"
 
 #define PLAN_RANKS_MAX     1024
-#define PLAN_EXPERT_LEAVES 64 /* EXPERT_BUCKETS (asserted in worker/) */
+#define PLAN_EXPERT_LEAVES 64  /* EXPERT_BUCKETS (asserted in worker/) */
+#define PLAN_FFN_RUN       256 /* columns of a unit of a feed forward, as worker/forward binds it */
 
 /* Of rows, experts, vocabulary: begin .. end-1. */
 struct index_range {

@@ -6,9 +6,6 @@
 #include "base/size.h"
 #include "tensor/ksplit.h"
 
-/* A unit of a feed forward's split of K, as worker/forward binds it. */
-#define FFN_RUN 256
-
 #define CONV_TAPS 4
 
 struct sizer {
@@ -148,8 +145,8 @@ static enum status add_gdn(const struct sizer *s, const struct layer_weights *la
 static enum status add_swiglu(const struct sizer *s, const struct tensor *gate,
                               const struct tensor *up, const struct tensor *down) {
     struct index_range columns;
-    uint32_t n_runs = (uint32_t)div_up(down->shape[1], FFN_RUN);
-    struct ksplit_units units = {.width = FFN_RUN, .n_units = n_runs, .n_repeats = 1};
+    uint32_t n_runs = (uint32_t)div_up(down->shape[1], PLAN_FFN_RUN);
+    struct ksplit_units units = {.width = PLAN_FFN_RUN, .n_units = n_runs, .n_repeats = 1};
     TRY(own_columns(s, units, down, s->share->ffn, &columns));
     uint32_t width = range_length(columns);
     s->size->d_ff = max_u32(s->size->d_ff, width);
