@@ -145,6 +145,7 @@ bool handover_hear(struct handover *h, int *code) {
 
 struct receiver {
     int fd;
+    FILE *messages;
     pthread_t thread;
     _Atomic bool has_ended; /* the connection ends because we say so */
 };
@@ -165,7 +166,18 @@ static void *listen_to_launcher(void *arg) {
     return NULL;
 }
 
-static enum status receive_streams(int from, struct greeting *greeting, struct error *err) {
+/* A stream that the launcher lacks is closed here too; messages then go nowhere. */
+static FILE *open_messages(int fd) {
+    FILE *messages = fd >= 0 ? fdopen(fd, "w") : fopen("/dev/null", "we");
+    if (messages)
+        setvbuf(messages, NULL, _IONBF, 0);
+    else if (fd >= 0)
+        close(fd);
+    return messages;
+}
+
+static enum status receive_streams(int from, struct greeting *greeting, FILE **messages,
+                                   struct error *err) {
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(N_STREAMS * sizeof(int))];
@@ -185,14 +197,17 @@ static enum status receive_streams(int from, struct greeting *greeting, struct e
         memcpy(fds, CMSG_DATA(header), n * sizeof fds[0]);
     }
     for (int stream = 0, i = 0; stream < (int)N_STREAMS; stream++) {
-        if (greeting->is_open[stream] && i < (int)n) {
-            dup2(fds[i], stream);
-            close(fds[i++]);
+        int fd = greeting->is_open[stream] && i < (int)n ? fds[i++] : -1;
+        if (stream == STDERR_FILENO) {
+            *messages = open_messages(fd);
+        } else if (fd >= 0) {
+            dup2(fd, stream);
+            close(fd);
         } else {
             close(stream);
         }
     }
-    return OK;
+    return *messages ? OK : error_set(err, ERR_NOMEM, "no memory for the launcher's streams");
 }
 
 /* mpirun gave us a process group of our own: it becomes the terminal's foreground, so that reading
@@ -217,7 +232,8 @@ static bool start_listening(struct receiver *receiver) {
     return started;
 }
 
-enum status receiver_open(struct receiver **out, const char *name, struct error *err) {
+enum status receiver_open(struct receiver **out, const char *name, FILE **messages,
+                          struct error *err) {
     struct sockaddr_un address;
     socklen_t size = address_of(name, &address);
     struct receiver *receiver = calloc(1, sizeof *receiver);
@@ -231,10 +247,12 @@ enum status receiver_open(struct receiver **out, const char *name, struct error 
     else if (!is_our_user(receiver->fd))
         status = error_set(err, ERR_IO, "the launcher '%.60s' is another user's", name);
     else
-        status = receive_streams(receiver->fd, &greeting, err);
+        status = receive_streams(receiver->fd, &greeting, &receiver->messages, err);
     if (status == OK && !start_listening(receiver))
         status = error_set(err, ERR_NOMEM, "no thread for the signals of the launcher");
     if (status != OK) {
+        if (receiver->messages)
+            fclose(receiver->messages);
         if (receiver->fd >= 0)
             close(receiver->fd);
         free(receiver);
@@ -243,6 +261,7 @@ enum status receiver_open(struct receiver **out, const char *name, struct error 
     if (greeting.gives_term)
         take_terminal();
     *out = receiver;
+    *messages = receiver->messages;
     return OK;
 }
 
@@ -260,5 +279,6 @@ void receiver_close(struct receiver *receiver, int code) {
     shutdown(receiver->fd, SHUT_RD); /* ends the thread */
     pthread_join(receiver->thread, NULL);
     close(receiver->fd);
+    fclose(receiver->messages);
     free(receiver);
 }

@@ -16,6 +16,7 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 
 /* ---- the launcher's side ---- */
 
@@ -40,10 +41,13 @@ bool handover_hear(struct handover *h, int *code);
 
 struct receiver; /* opaque: the connection and the thread that listens to it */
 
-/* Makes the launcher's descriptors this process's 0, 1 and 2, and its terminal ours to read from.
+/* Makes the launcher's descriptors 0 and 1 this process's, and its terminal ours to read from; for
+ * its 2 there is *messages, open as long as the receiver: descriptor 2 stays mpirun's, to which
+ * libraries (MPI above all) write what the person should see only if nothing else explains an end.
  * Signals that the launcher gets are raised here from now on; if it dies, SIGTERM is. ERR_IO:
  * nobody of that name listens here. */
-enum status receiver_open(struct receiver **out, const char *name, struct error *err);
+enum status receiver_open(struct receiver **out, const char *name, FILE **messages,
+                          struct error *err);
 /* Says the exit status, for the case that close is not reached. Any thread; NULL is fine. */
 void receiver_tell(struct receiver *receiver, int code);
 /* Says the exit status as the last words. NULL is fine. */

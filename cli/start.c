@@ -32,7 +32,7 @@ void start_read(struct start *start, int argc, char *const *argv, char *const *e
 
 void start_terminal(struct start *start) {
     struct cli *cli = &start->cli;
-    terminal_init(&cli->terminal, &start->options);
+    terminal_init(&cli->terminal, &start->options, fileno(cli->err));
     cli->log = (struct log){.to = cli->err,
                             .level = start->status == OK ? log_level_of(&start->options) : LOG_INFO,
                             .color = cli->terminal.color_err};

@@ -33,14 +33,15 @@ static bool wants_color(const struct terminal *terminal, const struct options *o
     return is_tty && !terminal->is_dumb;
 }
 
-void terminal_init(struct terminal *terminal, const struct options *options) {
+void terminal_init(struct terminal *terminal, const struct options *options, int err_fd) {
     const char *term = options_environment(options, "TERM");
     const char *columns = options_environment(options, "COLUMNS");
     unsigned long n = columns ? strtoul(columns, NULL, 10) : 0;
     *terminal = (struct terminal){
+        .err_fd = err_fd,
         .in_is_tty = isatty(STDIN_FILENO),
         .out_is_tty = isatty(STDOUT_FILENO),
-        .err_is_tty = isatty(STDERR_FILENO),
+        .err_is_tty = isatty(err_fd),
         .is_dumb = !term || strcmp(term, "dumb") == 0,
         .is_utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0,
         .columns = n <= 10000 ? (uint32_t)n : 0,
@@ -52,7 +53,7 @@ void terminal_init(struct terminal *terminal, const struct options *options) {
 uint32_t terminal_width(const struct terminal *terminal) {
     struct winsize size;
     uint32_t width = COLUMNS_DEFAULT;
-    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    if (ioctl(terminal->err_fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         width = size.ws_col;
     else if (terminal->columns)
         width = terminal->columns;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 struct terminal {
+    int err_fd; /* where messages go: 2, unless a launcher gave another */
     bool in_is_tty, out_is_tty, err_is_tty;
     bool is_dumb;   /* TERM is "dumb" or unset: no cursor movement, no colour */
     bool is_utf8;   /* the locale's encoding */
@@ -21,7 +22,7 @@ struct terminal {
 };
 
 /* The caller has set the locale. */
-void terminal_init(struct terminal *terminal, const struct options *options);
+void terminal_init(struct terminal *terminal, const struct options *options, int err_fd);
 
 /* Columns of the terminal behind stderr now (people resize windows): asked from the system,
  * else COLUMNS, else 80. */

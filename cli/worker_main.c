@@ -62,9 +62,11 @@ static int usage(void) {
 
 /* ---- the link ---- */
 
-/* Called on the link's thread. */
+/* Called on the link's thread. The launcher knows at once that the person has been told: MPI may
+ * end this process before its own last word. */
 static void abort_group(void *user) {
     struct worker *w = user;
+    receiver_tell(w->receiver, CLI_WORKER_LOST);
     group_abort(w->group);
 }
 
@@ -148,7 +150,7 @@ static enum status read_fault(struct worker *w, struct error *err) {
 static enum status open_terminal(struct worker *w, struct error *err) {
     enum status status = OK;
     if (is_leader(w) && w->launched_by)
-        status = receiver_open(&w->receiver, w->launched_by, err);
+        status = receiver_open(&w->receiver, w->launched_by, &w->start.cli.err, err);
     start_terminal(&w->start);
     return status;
 }
@@ -168,7 +170,7 @@ static void fill_parts(struct worker *w) {
 static void tell_links(const struct log *log, const struct linkbench_results *results) {
     for (uint32_t i = 0; i < results->n_rows; i++) {
         const struct linkbench_row *row = &results->rows[i];
-        log_debug(log, "links: %s %u-%u by %s: %.1f us, %.2f GB/s", linkbench_kind_name(row->kind),
+        log_debug(log, "links: %s %u-%u by %s: %.1f us, %.3g GB/s", linkbench_kind_name(row->kind),
                   row->first, row->last, row->between_nodes ? "messages" : "shared memory",
                   row->alpha_us, row->beta_gb_s);
     }

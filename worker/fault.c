@@ -85,7 +85,8 @@ enum status fault_here(const struct fault *fault, enum group_phase phase, uint32
         for (;;)
             pause();
     case FAULT_ERROR:
-        return error_set(err, ERR_DEVICE, "an error on purpose");
+        return error_set(err, ERR_DEVICE, "an error on purpose at rank %u, phase %s, layer %u",
+                         rank_idx, group_phase_name(phase), layer);
     }
     return OK;
 }

@@ -140,13 +140,14 @@ static enum status fail_in_turns(struct group *group, void *user, struct error *
     for (uint32_t round = 0; round < group->n_ranks; round++) {
         struct error own = {.status = OK, .text = ""};
         bool fails = group->rank_idx == round || (round < 3 && group->rank_idx == 3);
+        group_set_phase(group, PHASE_LOAD, round);
         TRY(group_agree(group, OK, err));
         if (fails)
             error_set(&own, ERR_LIMIT, "tensor %u is too large", group->rank_idx);
         CHECK(group_agree(group, own.status, &own) == ERR_LIMIT);
-        char wanted[64], who[24] = "";
+        char wanted[96], who[48] = "";
         if (!fails)
-            snprintf(who, sizeof who, "rank %u: ", round);
+            snprintf(who, sizeof who, "rank %u: phase load, layer %u: ", round, round);
         snprintf(wanted, sizeof wanted, "%stensor %u is too large", who,
                  fails ? group->rank_idx : round);
         CHECK(strcmp(own.text, wanted) == 0);

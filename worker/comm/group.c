@@ -166,6 +166,10 @@ enum status group_all_gather(struct group *group, const void *own, uint64_t byte
     return OK;
 }
 
+static const char *phase_of(const struct group *group) {
+    return group_phase_name((enum group_phase)atomic_load(&group->progress->phase));
+}
+
 /* The text travels only when somebody failed: usually four bytes per rank are all. */
 enum status group_agree(struct group *group, enum status status, struct error *err) {
     if (group->n_ranks == 1)
@@ -183,8 +187,10 @@ enum status group_agree(struct group *group, enum status status, struct error *e
         if (failed == group->n_ranks)
             return OK;
         struct error told = {.status = status, .text = ""};
-        if (status && err)
+        if (status && err) {
             told = *err;
+            error_wrap(&told, "phase %s, layer %u", phase_of(group), group_layer(group));
+        }
         talked = gather(group, &told, sizeof told, &all, &comm);
     }
     if (status)

@@ -72,7 +72,7 @@ static inline uint32_t group_pretended_node(uint32_t rank, uint32_t n_ranks, uin
 enum status group_barrier(struct group *group, struct error *err);
 
 /* Makes the worst status everyone's: a rank with an error gets its own back, the others one that
- * names the first rank that failed, with its text. */
+ * names the first rank that failed, its phase and layer, with its text. */
 enum status group_agree(struct group *group, enum status status, struct error *err);
 
 /* The leader's bytes reach everybody: on the leader `data` holds *bytes of them, on the others it
