@@ -124,6 +124,15 @@ struct outcome {
     uint32_t status;
 };
 
+/* The first of a pair sees all of a round. Of a collective whoever left the barrier first does, and
+ * that is another rank each time. */
+static double time_of(const struct linkbench_row *row, const struct outcome *all) {
+    double us = all[row->first].us;
+    for (uint32_t r = row->first + 1; row->kind != LINKBENCH_PAIR && r <= row->last; r++)
+        us = fmax(us, all[r].us);
+    return us;
+}
+
 /* Rows that share no rank, all sizes. */
 static enum status run_rows(struct linkbench *bench, struct linkbench_row *rows, uint32_t n_rows,
                             struct error *err) {
@@ -150,7 +159,7 @@ static enum status run_rows(struct linkbench *bench, struct linkbench_row *rows,
         for (uint32_t r = 0; r < group->n_ranks; r++)
             fine = fine && all[r].status == OK;
         for (uint32_t i = 0; i < n_rows; i++)
-            rows[i].us[s] = all[rows[i].first].us;
+            rows[i].us[s] = time_of(&rows[i], all);
         if (!fine) {
             enum status status = group_agree(group, wrong.status, &wrong);
             return error_set(err, status, "%s", wrong.text);
