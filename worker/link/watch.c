@@ -41,7 +41,7 @@ enum watch_verdict watch_check(struct watched *ranks, uint32_t n_ranks,
                                const struct watch_limits *limits, uint64_t now_ns,
                                uint32_t *culprit) {
     bool rests = ranks[0].last.phase == PHASE_IDLE || ranks[0].last.phase == PHASE_END;
-    bool stalled = false;
+    bool stalled = true;
     for (uint32_t r = 0; r < n_ranks; r++) {
         struct watched *rank = &ranks[r];
         if (!rank->present)
@@ -52,7 +52,7 @@ enum watch_verdict watch_check(struct watched *ranks, uint32_t n_ranks,
         }
         if (rests)
             rank->moved_ns = now_ns;
-        stalled = stalled || now_ns - rank->moved_ns > limits->stall_ns;
+        stalled = stalled && now_ns - rank->moved_ns > limits->stall_ns;
     }
     if (!stalled)
         return WATCH_FINE;

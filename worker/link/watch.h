@@ -45,9 +45,10 @@ struct watch_limits {
 
 enum watch_verdict { WATCH_FINE, WATCH_SILENT, WATCH_STALLED };
 
-/* ranks[0] is the leader. While it rests (PHASE_IDLE, PHASE_END) nobody can stall. Of several that
- * stall the culprit is one that does not wait for others (PHASE_EXCHANGE), and of these the one
- * that is behind. */
+/* ranks[0] is the leader. While it rests (PHASE_IDLE, PHASE_END) nobody can stall; otherwise the
+ * group does when none of its ranks goes on: who waits for a rank that still loads is well. The
+ * culprit is one that does not wait for others (PHASE_EXCHANGE), and of these the one that is
+ * behind. */
 enum watch_verdict watch_check(struct watched *ranks, uint32_t n_ranks,
                                const struct watch_limits *limits, uint64_t now_ns,
                                uint32_t *culprit);
