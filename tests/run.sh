@@ -126,11 +126,12 @@ if build asan all; then
 fi
 
 stage "threads"
-if build tsan test_base_thread_pool test_worker_engine test_cli_conversation; then
+if build tsan test_base_thread_pool test_worker_engine test_worker_group test_worker_linkbench \
+    test_cli_conversation; then
     # Randomised addresses of newer kernels collide with the shadow memory of gcc 12's runtime.
     as_is="env"
     setarch -R true 2>/dev/null && as_is="setarch -R"
-    for test in base_thread_pool worker_engine cli_conversation; do
+    for test in base_thread_pool worker_engine worker_group worker_linkbench cli_conversation; do
         # shellcheck disable=SC2086 # a command and its option
         one "tsan-$test" $as_is "build/tsan/tests/test_$test"
     done
