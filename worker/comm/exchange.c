@@ -163,13 +163,14 @@ struct exchange_counts exchange_counts(const struct exchange *ex) {
 uint64_t exchange_enter(struct exchange *ex) {
     struct group *group = ex->options.group;
     group_set_phase(group, PHASE_EXCHANGE, group_layer(group));
+    ex->wait_ns_entered = ex->counts.wait_ns;
     return clock_ns();
 }
 
 enum status exchange_leave(struct exchange *ex, enum status status, uint64_t begin_ns,
                            uint64_t *total_ns) {
     struct group *group = ex->options.group;
-    *total_ns += clock_ns() - begin_ns;
+    *total_ns += clock_ns() - begin_ns - (ex->counts.wait_ns - ex->wait_ns_entered);
     if (status == OK)
         group_set_phase(group, PHASE_STEP, group_layer(group));
     return status;

@@ -162,7 +162,7 @@ struct exchange_logits_args {
 enum status exchange_logits(struct exchange *ex, const struct exchange_logits_args *a,
                             struct error *err);
 
-/* What this rank sent since open, for benchmarks and tests. Always
+/* What this rank sent since open, and its time, for benchmarks and tests. Always
  * node_bytes == node_rows * row_bytes + header_bytes. */
 struct exchange_counts {
     uint64_t node_rows;    /* rows sent to other nodes, each once per node */
@@ -171,8 +171,9 @@ struct exchange_counts {
     uint64_t row_bytes;    /* of one row */
     uint64_t return_rows;  /* rows of other nodes for which results were sent back */
     uint64_t return_bytes; /* of all messages with results */
-    uint64_t sum_ns, dispatch_ns, combine_ns, logits_ns; /* sum: with share and columns */
-    uint64_t wait_ns;                                    /* part of the others, for ranks */
+    /* Time by kind without what is waited in it; sum: with share and columns. */
+    uint64_t sum_ns, dispatch_ns, combine_ns, logits_ns;
+    uint64_t wait_ns; /* for ranks that are later, and for messages on their way */
 };
 struct exchange_counts exchange_counts(const struct exchange *ex);
 

@@ -123,6 +123,7 @@ struct exchange {
     uint64_t n_dispatches;
 
     struct exchange_counts counts;
+    uint64_t wait_ns_entered; /* counts.wait_ns at the last exchange_enter */
 };
 
 /* Who sends to a rank of another node: the ranks with the same place on theirs, modulo. Fills
@@ -147,7 +148,7 @@ static inline bool exchange_is_replicated(const struct exchange *ex) {
 }
 
 /* Begin and end of everything that talks to others: the phase for heartbeats and errors (which
- * stays after an error), the time. */
+ * stays after an error), the time, of which `total_ns` receives what was not waiting. */
 uint64_t exchange_enter(struct exchange *ex);
 enum status exchange_leave(struct exchange *ex, enum status status, uint64_t begin_ns,
                            uint64_t *total_ns);
