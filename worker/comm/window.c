@@ -325,7 +325,8 @@ void window_close(struct window *window) {
 
 void *window_part(const struct window *window, uint32_t rank_idx) {
     assert(rank_idx < window->n_ranks);
-    return window->map->parts + rank_idx * window->bytes_each;
+    unsigned char *parts = window->map->parts;
+    return parts ? parts + rank_idx * window->bytes_each : NULL;
 }
 
 uint64_t window_bytes_each(const struct window *window) {
@@ -409,6 +410,10 @@ enum status window_barrier(struct window *window, uint32_t set, uint32_t begin, 
     assert(begin < end && end <= window->n_ranks);
     uint64_t ranks = (UINT64_MAX >> (64 - (end - begin))) << begin;
     return window_meet(window, set, ranks, err);
+}
+
+void window_set_timeout(struct window *window, uint32_t timeout_ms) {
+    window->timeout_ms = timeout_ms;
 }
 
 void window_abort(struct window *window) {

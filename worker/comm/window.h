@@ -43,7 +43,8 @@ enum status window_open_threads(struct window **out, const struct window_options
                                 struct error *err);
 void window_close(struct window *window); /* NULL is fine; not collective */
 
-/* The part of a rank (of the node), 4096-byte aligned, zero at first. Moves in window_resize. */
+/* The part of a rank (of the node), 4096-byte aligned, zero at first; NULL if parts have no bytes.
+ * Moves in window_resize. */
 void *window_part(const struct window *window, uint32_t rank_idx);
 uint64_t window_bytes_each(const struct window *window);
 /* The area that all may write, zero at first; it never moves. 64-byte aligned. */
@@ -61,6 +62,9 @@ enum status window_barrier(struct window *window, uint32_t set, uint32_t begin, 
 
 /* The same for any ranks of the node, this one among them: bit i is rank i. */
 enum status window_meet(struct window *window, uint32_t set, uint64_t ranks, struct error *err);
+
+/* Of this rank's waits from now on. */
+void window_set_timeout(struct window *window, uint32_t timeout_ms);
 
 /* Ends all waits of all ranks of the node, now and later. Any thread. */
 void window_abort(struct window *window);
