@@ -7,15 +7,18 @@
 #include "base/clock.h"
 #include "base/rng.h"
 
+#include <string.h>
+
 struct bench_seqs {
     struct engine *engine;
     const struct model_bench_options *options;
     uint32_t *seqs; /* [n_seqs] */
     uint32_t n_open;
-    struct step_rows *rows; /* [n_seqs] */
-    int32_t *tokens;        /* [n_seqs, n_each] one random text per sequence */
-    uint32_t n_each;        /* depth + prompt + generated */
-    uint32_t *position;     /* [n_seqs] tokens of it that the engine has seen */
+    struct step_rows *rows;           /* [n_seqs] */
+    int32_t *tokens;                  /* [n_seqs, n_each] one random text per sequence */
+    uint32_t n_each;                  /* depth + prompt + generated */
+    uint32_t *position;               /* [n_seqs] tokens of it that the engine has seen */
+    struct engine_rank_report *begun; /* [n_ranks] at the begin of the repetition */
 };
 
 static void ignore_logits(void *user, uint32_t rows_idx, uint32_t token_idx, const float *logits) {
@@ -78,6 +81,42 @@ static enum status prepare_depth(struct bench_seqs *b, struct error *err) {
     return read_to(b, b->options->what.n_depth, 0, err);
 }
 
+/* to += end - begin, for what grows. */
+static void add_report(struct engine_rank_report *to, const struct engine_rank_report *begin,
+                       const struct engine_rank_report *end) {
+    to->run_ns += end->run_ns - begin->run_ns;
+    to->traffic.weight_bytes += end->traffic.weight_bytes - begin->traffic.weight_bytes;
+    to->traffic.state_bytes += end->traffic.state_bytes - begin->traffic.state_bytes;
+    to->traffic.kv_bytes += end->traffic.kv_bytes - begin->traffic.kv_bytes;
+    to->traffic.expert_rows += end->traffic.expert_rows - begin->traffic.expert_rows;
+    struct exchange_counts *sum = &to->exchange;
+    const struct exchange_counts *a = &begin->exchange, *b = &end->exchange;
+    sum->node_rows += b->node_rows - a->node_rows;
+    sum->node_bytes += b->node_bytes - a->node_bytes;
+    sum->header_bytes += b->header_bytes - a->header_bytes;
+    sum->row_bytes = b->row_bytes;
+    sum->return_rows += b->return_rows - a->return_rows;
+    sum->return_bytes += b->return_bytes - a->return_bytes;
+    sum->sum_ns += b->sum_ns - a->sum_ns;
+    sum->dispatch_ns += b->dispatch_ns - a->dispatch_ns;
+    sum->combine_ns += b->combine_ns - a->combine_ns;
+    sum->logits_ns += b->logits_ns - a->logits_ns;
+    sum->wait_ns += b->wait_ns - a->wait_ns;
+}
+
+/* The engine is parked: what it reports is of now. */
+static void begin_reports(struct bench_seqs *b) {
+    uint32_t n_ranks;
+    const struct engine_rank_report *now = engine_rank_reports(b->engine, &n_ranks);
+    memcpy(b->begun, now, n_ranks * sizeof *now);
+}
+
+static void add_reports(struct bench_seqs *b, struct model_bench_result *result) {
+    const struct engine_rank_report *now = engine_rank_reports(b->engine, &result->n_ranks);
+    for (uint32_t i = 0; i < result->n_ranks; i++)
+        add_report(&result->ranks[i], &b->begun[i], &now[i]);
+}
+
 static double total(struct traffic t) {
     return (double)t.weight_bytes + (double)t.state_bytes + (double)t.kv_bytes;
 }
@@ -100,13 +139,16 @@ static enum status run_repetitions(struct bench_seqs *b, struct model_bench_resu
         if (counts)
             read_memory(b, result);
         double bytes = total(engine_traffic(b->engine));
+        begin_reports(b);
         uint64_t begin = clock_ns();
         TRY(read_to(b, what->n_depth + what->n_prompt, 1, err));
         TRY(generate(b, what->n_gen, err));
         double seconds = clock_seconds_since(begin);
         TRY(engine_park(b->engine, err));
-        if (counts)
+        if (counts) {
             result->seconds[result->n_samples++] = seconds;
+            add_reports(b, result);
+        }
         bytes = total(engine_traffic(b->engine)) - bytes;
         result->bytes_per_token = bytes / (double)result->n_tokens;
         if (o->progress)
@@ -135,7 +177,8 @@ enum status model_bench_run(struct engine *engine, const struct model_bench_opti
     b.rows = arena_array(&arena, what->n_seqs, sizeof *b.rows);
     b.position = arena_array(&arena, what->n_seqs, sizeof *b.position);
     b.tokens = arena_array(&arena, (size_t)what->n_seqs * n_each, sizeof *b.tokens);
-    if (!b.seqs || !b.rows || !b.position || !b.tokens) {
+    b.begun = arena_array(&arena, PLAN_RANKS_MAX, sizeof *b.begun);
+    if (!b.seqs || !b.rows || !b.position || !b.tokens || !b.begun) {
         status = error_set(err, ERR_NOMEM, "no memory for %u sequences", what->n_seqs);
         goto done;
     }

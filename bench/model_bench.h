@@ -34,6 +34,8 @@ struct model_bench_result {
     uint32_t n_readings;    /* n_samples + 1, or 0 without a reader */
     double read_bytes_per_s[MODEL_BENCH_REPETITIONS_MAX + 1]; /* before each repetition, and after
                                                                  the last */
+    uint32_t n_ranks;                                         /* 1: alone */
+    struct engine_rank_report ranks[PLAN_RANKS_MAX];          /* of all repetitions together */
 };
 
 /* ERR_LIMIT: the case does not fit the engine's context or sequences; others as engine_step. A

@@ -65,6 +65,7 @@ static const struct table_column columns[] = {
     {"samples_read_bytes_per_s", NULL, false},
     {"read_bytes_per_s", NULL, true},
     {"read_fraction", "of read bandwidth", true},
+    {"ranks", NULL, false},
 };
 
 static enum status read_list(const struct cli *cli, enum option_id id, int64_t max,
@@ -178,6 +179,41 @@ static void add_both(struct table *t, const char *people, double json) {
     text_free(&number);
 }
 
+/* Of all repetitions together. */
+static void add_ranks(struct table *t, const struct model_bench_result *r) {
+    struct text json = {0};
+    for (uint32_t i = 0; i < r->n_ranks; i++) {
+        const struct engine_rank_report *rank = &r->ranks[i];
+        const struct exchange_counts *exchange = &rank->exchange;
+        const struct {
+            const char *name;
+            uint64_t value;
+        } members[] = {
+            {"rank", i},
+            {"weight_bytes", rank->traffic.weight_bytes},
+            {"state_bytes", rank->traffic.state_bytes},
+            {"kv_bytes", rank->traffic.kv_bytes},
+            {"expert_rows", rank->traffic.expert_rows},
+            {"node_bytes", exchange->node_bytes},
+            {"return_bytes", exchange->return_bytes},
+            {"run_ns", rank->run_ns},
+            {"sum_ns", exchange->sum_ns},
+            {"dispatch_ns", exchange->dispatch_ns},
+            {"combine_ns", exchange->combine_ns},
+            {"logits_ns", exchange->logits_ns},
+            {"wait_ns", exchange->wait_ns},
+        };
+        text_add_char(&json, i ? ',' : '[');
+        for (size_t m = 0; m < sizeof members / sizeof members[0]; m++)
+            text_printf(&json, "%s\"%s\":%llu", m ? "," : "{", members[m].name,
+                        (unsigned long long)members[m].value);
+        text_add_char(&json, '}');
+    }
+    text_add_char(&json, ']');
+    table_both(t, "", text_str(&json));
+    text_free(&json);
+}
+
 static void add_row(struct bench *b, const struct engine *engine,
                     const struct model_bench_case *what) {
     struct model_bench_result *r = b->result;
@@ -225,6 +261,7 @@ static void add_row(struct bench *b, const struct engine *engine,
     double fraction = r->bytes_per_token * speed.median / speed.read_bytes_per_s;
     snprintf(text, sizeof text, "%.2f of %.1f GB/s", fraction, speed.read_bytes_per_s * 1e-9);
     add_both(t, what->n_prompt ? "-" : text, what->n_prompt ? NAN : fraction);
+    add_ranks(t, r);
     text_free(&speed.samples_ns);
     text_free(&speed.samples_ts);
     text_free(&speed.samples_read);

@@ -13,6 +13,29 @@
 
 #include <cmocka.h>
 
+/* One process exchanges nothing and reads everything. */
+static void check_rank_alone(struct json_object *row) {
+    struct json_object *ranks = json_member(row, "ranks");
+    assert_int_equal(json_object_array_length(ranks), 1);
+    struct json_object *rank = json_object_array_get_idx(ranks, 0);
+    static const char *const exchanged[] = {"node_bytes", "return_bytes", "sum_ns", "dispatch_ns",
+                                            "combine_ns", "logits_ns",    "wait_ns"};
+    for (size_t i = 0; i < sizeof exchanged / sizeof exchanged[0]; i++)
+        assert_int_equal(json_number(rank, exchanged[i]), 0);
+    struct json_object *samples = json_member(row, "samples_ns");
+    double all_ns = 0;
+    for (size_t i = 0; i < json_object_array_length(samples); i++)
+        all_ns += json_object_get_double(json_object_array_get_idx(samples, i));
+    double run_ns = json_number(rank, "run_ns");
+    assert_true(run_ns > 0 && run_ns <= all_ns + 10);
+    double n_tokens = json_number(row, "n_prompt") + json_number(row, "n_gen");
+    n_tokens *= json_number(row, "n_seqs") * (double)json_object_array_length(samples);
+    double bytes = json_number(rank, "weight_bytes") + json_number(rank, "state_bytes") +
+                   json_number(rank, "kv_bytes");
+    assert_true(fabs(bytes / n_tokens - json_number(row, "bytes_per_token")) <= 1);
+    assert_true(json_number(rank, "expert_rows") > 0);
+}
+
 static void check_row(struct json_object *row, const char *test, int n_prompt, int n_gen,
                       int n_depth, int n_seqs) {
     assert_string_equal(json_object_get_string(json_member(row, "test")), test);
@@ -25,6 +48,7 @@ static void check_row(struct json_object *row, const char *test, int n_prompt, i
     assert_string_equal(json_object_get_string(json_member(row, "kernels")), "ref");
     struct json_object *samples = json_member(row, "samples_ts");
     assert_int_equal(json_object_array_length(samples), 3);
+    check_rank_alone(row);
     double median = json_number(row, "median_ts");
     int n_below = 0, n_above = 0;
     for (size_t i = 0; i < 3; i++) {
