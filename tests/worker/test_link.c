@@ -227,6 +227,19 @@ static void set_progress(struct node *node, enum group_phase phase, uint32_t lay
     atomic_store(&node->progress.step, step);
 }
 
+/* Rank 3 is a bare connection, so that a test may treat it badly. */
+static int job_open_with_raw_rank(struct job *job, struct link_address *address) {
+    struct error err = {0};
+    assert_int_equal(open_rank(job, 0, NULL, &err), OK);
+    link_address(job->nodes[0].link, address);
+    assert_int_equal(open_rank(job, 1, address, &err), OK);
+    assert_int_equal(open_rank(job, 2, address, &err), OK);
+    int fd = connect_raw(address);
+    send_hello(fd, address, 3, 7);
+    assert_int_equal(link_wait_ranks(job->nodes[0].link, &err), OK);
+    return fd;
+}
+
 /* ---- orderly work ---- */
 
 static void ranks_resume_as_often_as_the_leader_says_and_stop_in_order(void **state) {
@@ -273,6 +286,25 @@ static void closing_leader_stops_the_ranks_and_waits_for_them(void **state) {
     assert_null(result);
     job.nodes[0].link = NULL;
     expect_no_line(&job);
+    job_close(&job);
+}
+
+static void a_rank_that_dies_while_the_group_ends_is_told(void **state) {
+    (void)state;
+    struct job job;
+    struct link_address address;
+    struct error err = {0};
+    job_init(&job);
+    int fd = job_open_with_raw_rank(&job, &address);
+    link_close(job.nodes[2].link, NULL);
+    link_close(job.nodes[1].link, NULL);
+    job.nodes[1].link = job.nodes[2].link = NULL;
+    set_progress(&job.nodes[0], PHASE_END, 0, 0);
+    close(fd);
+    assert_int_equal(link_close(job.nodes[0].link, &err), ERR_COMM);
+    job.nodes[0].link = NULL;
+    expect_one_line(
+        &job, "rank 3 (host b, pid 4711) was killed or crashed: ", "phase end, layer 0, step 0\n");
     job_close(&job);
 }
 
@@ -369,19 +401,6 @@ static void missing_ranks_are_named(void **state) {
 }
 
 /* ---- lost groups ---- */
-
-/* Rank 3 is a bare connection, so that a test may treat it badly. */
-static int job_open_with_raw_rank(struct job *job, struct link_address *address) {
-    struct error err = {0};
-    assert_int_equal(open_rank(job, 0, NULL, &err), OK);
-    link_address(job->nodes[0].link, address);
-    assert_int_equal(open_rank(job, 1, address, &err), OK);
-    assert_int_equal(open_rank(job, 2, address, &err), OK);
-    int fd = connect_raw(address);
-    send_hello(fd, address, 3, 7);
-    assert_int_equal(link_wait_ranks(job->nodes[0].link, &err), OK);
-    return fd;
-}
 
 static void a_closed_connection_ends_the_group_with_one_line(void **state) {
     (void)state;
@@ -699,6 +718,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_resume_as_often_as_the_leader_says_and_stop_in_order),
         cmocka_unit_test(closing_leader_stops_the_ranks_and_waits_for_them),
+        cmocka_unit_test(a_rank_that_dies_while_the_group_ends_is_told),
         cmocka_unit_test(only_ranks_of_the_job_are_let_in),
         cmocka_unit_test(a_rank_that_nobody_lets_in_gives_up),
         cmocka_unit_test(the_leader_is_found_under_its_second_address),

@@ -7,8 +7,6 @@
  * When a JOINED rank loses the leader it waits for its turn to tell (link.h). */
 #include "worker/link/link_state.h"
 
-#include "base/clock.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,10 +33,6 @@ struct follower {
     uint64_t fail_by_ns;    /* a RankFailed was sent: when to tell oneself; 0: none */
     struct error why;       /* of it */
 };
-
-static uint64_t in_ms(uint64_t ms) {
-    return clock_ns() + ms * 1000000u;
-}
 
 static void open_ends(struct link *link, enum status status, const char *text) {
     pthread_mutex_lock(&link->lock);
@@ -79,7 +73,7 @@ static void leader_is_lost(struct link *link, const char *what) {
         wait_ms = TURN_MAX_MS;
     if (link->self.node_idx != link->options.rank1_node)
         wait_ms = TURN_OTHER_MS;
-    f->turn_by_ns = in_ms(wait_ms);
+    f->turn_by_ns = link_in_ms(wait_ms);
     if (wait_ms == 0 && knows_exactly(link))
         tell(link);
 }
@@ -187,7 +181,7 @@ static enum status try_next_address(struct link *link, struct error *err) {
         return error_set(err, ERR_INPUT, "'%s' is no address", host);
     TRY(connection_init(&f->c, &link->loop, &events, link, &link->memory, err));
     f->phase = SEEKING;
-    f->attempt_by_ns = in_ms(ATTEMPT_MS);
+    f->attempt_by_ns = link_in_ms(ATTEMPT_MS);
     f->request.data = link;
     rc = uv_tcp_connect(&f->request, &f->c.tcp, (struct sockaddr *)&address, on_connected);
     if (rc) {
@@ -255,10 +249,6 @@ static void follower_tick(struct link *link, bool heartbeat) {
     }
 }
 
-static void follower_resume(struct link *link) {
-    (void)link; /* the leader's alone */
-}
-
 static void follower_fail(struct link *link, const struct error *why) {
     struct follower *f = link->follower;
     struct rank_report report = rank_report_of(link->options.progress);
@@ -275,9 +265,9 @@ static void follower_fail(struct link *link, const struct error *why) {
     m.body_case = CONTROL__V1__FRAME__BODY_RANK_FAILED;
     m.rank_failed = &failed;
     f->why = *why;
-    f->fail_by_ns = in_ms(FAIL_MS);
+    f->fail_by_ns = link_in_ms(FAIL_MS);
     if (!connection_send(&f->c, &m))
-        f->fail_by_ns = in_ms(0); /* the next tick */
+        f->fail_by_ns = link_in_ms(0); /* the next tick */
 }
 
 static void follower_leave(struct link *link) {
@@ -296,17 +286,11 @@ static bool follower_may_end(struct link *link) {
     return true; /* what was sent is with the system */
 }
 
-static void follower_late(struct link *link) {
-    (void)link;
-}
-
 static const struct link_role role = {.tick = follower_tick,
-                                      .resume = follower_resume,
                                       .fail = follower_fail,
                                       .leave = follower_leave,
                                       .lost = follower_lost,
-                                      .may_end = follower_may_end,
-                                      .late = follower_late};
+                                      .may_end = follower_may_end};
 
 enum status follower_open(struct link *link, const struct link_address *leader, struct error *err) {
     if (leader->n_hosts == 0 || leader->n_hosts > LINK_HOSTS_MAX)
@@ -320,7 +304,7 @@ enum status follower_open(struct link *link, const struct link_address *leader, 
     link->address = f->leader = *leader;
     for (uint32_t i = 0; i < leader->n_hosts; i++)
         f->leader.hosts[i][LINK_HOST_BYTES - 1] = '\0'; /* it came over the network */
-    f->open_by_ns = in_ms(link->options.connect_ms);
+    f->open_by_ns = link_in_ms(link->options.connect_ms);
     return try_next_address(link, err);
 }
 

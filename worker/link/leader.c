@@ -3,8 +3,6 @@
  * rank that has not come; strangers have few places and little time, and cannot end the group. */
 #include "worker/link/link_state.h"
 
-#include "base/clock.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +72,7 @@ static void suspect(struct link *link, uint32_t rank_idx, bool is_gone, const ch
         return;
     l->suspect.rank_idx = rank_idx;
     l->suspect.is_gone = is_gone;
-    l->suspect.at_ns = clock_ns() + (uint64_t)SUSPECT_MS * 1000000u;
+    l->suspect.at_ns = link_in_ms(SUSPECT_MS);
     snprintf(l->suspect.why, sizeof l->suspect.why, "%s", why ? why : "");
     if (is_gone && shared && shared[rank_idx])
         accuse(link);
@@ -239,7 +237,7 @@ static void accept_one(struct link *link) {
         return;
     seat->link = link;
     seat->rank_idx = RANK_NONE;
-    seat->stranger_by_ns = clock_ns() + (uint64_t)STRANGER_MS * 1000000u;
+    seat->stranger_by_ns = link_in_ms(STRANGER_MS);
     if (uv_accept((uv_stream_t *)&l->listener, (uv_stream_t *)&seat->c.tcp) != 0 ||
         connection_start(&seat->c, NULL) != OK)
         empty_seat(seat);
@@ -375,9 +373,11 @@ static void leader_lost(struct link *link, const char *line) {
     }
 }
 
-/* When all ranks have closed: closing first, with something of theirs unread, would reset the
- * connection and could take our last word with it. */
+/* When all ranks have closed and none is still to be accused. Closing first, with something of
+ * theirs unread, would reset the connection and could take our last word with it. */
 static bool leader_may_end(struct link *link) {
+    if (link->leader->suspect.at_ns && !link->is_lost)
+        return false;
     for (uint32_t r = 1; r < link->options.n_ranks; r++) {
         if (link->leader->peers[r].seat)
             return false;

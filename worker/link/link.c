@@ -2,10 +2,9 @@
 /* The engine thread's side: wishes go into `shared`, answers are waited for on one condition. */
 #include "worker/link/link.h"
 
-#include "base/clock.h"
 #include "worker/link/link_state.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +34,7 @@ static void name_self(struct link *link) {
 
 /* The deadline of a wait on the condition, which uses the monotonic clock. */
 static struct timespec after_ms(uint64_t ms) {
-    uint64_t at = clock_ns() + ms * 1000000u;
+    uint64_t at = link_in_ms(ms);
     return (struct timespec){.tv_sec = (time_t)(at / 1000000000u),
                              .tv_nsec = (long)(at % 1000000000u)};
 }
@@ -158,6 +157,7 @@ enum status link_wait_ranks(struct link *link, struct error *err) {
 }
 
 enum status link_resume_all(struct link *link, struct error *err) {
+    assert(link->leader);
     pthread_mutex_lock(&link->lock);
     bool lost = link->shared.lost;
     if (lost)

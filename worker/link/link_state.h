@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 
+#include "base/clock.h"
 #include "worker/link/connection.h"
 #include "worker/link/link.h"
 #include "worker/link/watch.h"
@@ -25,15 +26,16 @@ struct rank_name {
     char host[FRAME_HOST_MAX + 1];
 };
 
-/* The leader's and the other ranks' part of a link; all on the link thread. */
+/* The leader's and the other ranks' part of a link; all on the link thread. What only a leader does
+ * is NULL for the others. */
 struct link_role {
     void (*tick)(struct link *link, bool heartbeat); /* heartbeat: it is time for one */
-    void (*resume)(struct link *link);
+    void (*resume)(struct link *link);               /* leader */
     void (*fail)(struct link *link, const struct error *why);
     void (*leave)(struct link *link); /* the engine thread is at link_close, the group not lost */
     void (*lost)(struct link *link, const char *line); /* tells the others */
     bool (*may_end)(struct link *link); /* after leave or lost: whether all has been said */
-    void (*late)(struct link *link);    /* it could not end in time */
+    void (*late)(struct link *link);    /* leader: not all ranks have left in time */
 };
 
 struct leader;
@@ -82,6 +84,11 @@ struct link {
         struct error why; /* of fail_wanted */
     } shared;
 };
+
+/* The real time, as clock_ns, in so many milliseconds. */
+static inline uint64_t link_in_ms(uint64_t ms) {
+    return clock_ns() + ms * 1000000u;
+}
 
 /* ---- loop.c ---- */
 

@@ -3,18 +3,12 @@
  * others, and the deadlines of this link, which are exact to half a heartbeat and need no more. */
 #include "worker/link/link_state.h"
 
-#include "base/clock.h"
-
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #define CANCEL_MS     2000 /* for a loss that another link of the node knows to be known here */
 #define LOST_CLOSE_MS 500  /* for the others to read that the group is lost */
-
-static uint64_t in_ms(uint64_t ms) {
-    return clock_ns() + ms * 1000000u;
-}
 
 /* ---- messages about oneself ---- */
 
@@ -83,8 +77,8 @@ static void end_group(struct link *link, const char *line, bool tell) {
     pthread_cond_broadcast(&link->changed);
     pthread_mutex_unlock(&link->lock);
     link->options.abort(link->options.user);
-    link->leave_by_ns = in_ms(LINK_LEAVE_MS);
-    link->end_by_ns = in_ms(LOST_CLOSE_MS);
+    link->leave_by_ns = link_in_ms(LINK_LEAVE_MS);
+    link->end_by_ns = link_in_ms(LOST_CLOSE_MS);
     link_end_if_done(link);
 }
 
@@ -148,7 +142,8 @@ static void on_tick(uv_timer_t *timer) {
         give_up(link);
     if (link->leaving) {
         if (real > link->end_by_ns) {
-            link->role->late(link);
+            if (link->role->late)
+                link->role->late(link);
             uv_walk(&link->loop, close_handle, NULL);
         }
         link_end_if_done(link);
@@ -162,7 +157,7 @@ static void on_sigterm(uv_signal_t *signal, int number) {
     (void)number;
     struct link *link = signal->data;
     if (!link->sigterm_by_ns)
-        link->sigterm_by_ns = in_ms(link->leader ? LINK_SIGTERM_MS : 2 * LINK_SIGTERM_MS);
+        link->sigterm_by_ns = link_in_ms(link->leader ? LINK_SIGTERM_MS : 2 * LINK_SIGTERM_MS);
 }
 
 /* The engine thread wants something. */
@@ -180,13 +175,13 @@ static void on_wake(uv_async_t *wake) {
         link->role->resume(link);
     if (fails && !link->is_lost) {
         if (why.status == ERR_CANCELLED)
-            link->cancel_by_ns = in_ms(CANCEL_MS);
+            link->cancel_by_ns = link_in_ms(CANCEL_MS);
         else
             link->role->fail(link, &why);
     }
     if (leaves) {
         link->leaving = true;
-        link->end_by_ns = in_ms(link->is_lost ? LOST_CLOSE_MS : LINK_CLOSE_MS);
+        link->end_by_ns = link_in_ms(link->is_lost ? LOST_CLOSE_MS : LINK_CLOSE_MS);
         if (!link->is_lost)
             link->role->leave(link);
         link_end_if_done(link);
