@@ -76,6 +76,19 @@ static void tell_shares(const struct worker_group *g) {
     }
 }
 
+/* Loading goes on, for the link that watches; `inner` is the command's own interest. */
+struct load_watch {
+    struct group *group;
+    load_progress *inner; /* NULL: none */
+    void *user;
+};
+
+static bool loading_goes_on(void *user, uint64_t bytes_done, uint64_t bytes_all) {
+    const struct load_watch *watch = user;
+    group_set_phase(watch->group, PHASE_LOAD, 0);
+    return !watch->inner || watch->inner(watch->user, bytes_done, bytes_all);
+}
+
 /* The engine of this rank, as all ranks open theirs. `options` has what is this rank's own. */
 static enum status open_engine(struct worker_group *g, const struct order *order,
                                struct engine_options *options, struct engine **out,
@@ -97,6 +110,10 @@ static enum status open_engine(struct worker_group *g, const struct order *order
     TRY(group_agree(g->group, status, err));
     tell_shares(g);
     TRY(choose_strategy(g, order, options, &options->strategy, err));
+    struct load_watch watch = {
+        .group = g->group, .inner = options->progress, .user = options->progress_user};
+    options->progress = loading_goes_on;
+    options->progress_user = &watch;
     TRY(engine_open(out, options, err));
     group_set_phase(g->group, PHASE_IDLE, 0);
     return OK;

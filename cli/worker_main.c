@@ -18,8 +18,10 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* The longest that a healthy rank lets others wait within a step or while loading. */
-#define GROUP_TIMEOUT_MS 60000u
+/* Until the link watches the group a wait is its only way to notice that a rank does not come.
+ * Afterwards waits are as long as it may take to load a share from a slow disk. */
+#define START_TIMEOUT_MS   20000u
+#define WATCHED_TIMEOUT_MS (60u * 60 * 1000)
 
 /* MPI_Finalize has no deadline of its own, and nobody watches any more. */
 #define FINALIZE_S 10u
@@ -199,6 +201,7 @@ static enum status join_group(struct worker *w, struct error *err) {
     TRY(group_agree(group, status, err));
     fill_parts(w);
     TRY(open_link(w, err));
+    group_set_timeout(group, WATCHED_TIMEOUT_MS);
     group_set_phase(group, PHASE_SELF_TEST, 0);
     status = fault_here(group->fault, PHASE_SELF_TEST, 0, group->rank_idx, err);
     TRY(group_agree(group, status, err));
@@ -237,7 +240,7 @@ static int run_rank(struct worker *w) {
         code = is_leader(w) ? run_command(w) : follow(w);
         group_set_phase(w->group, PHASE_END, 0);
     } else {
-        bool lost = w->parts.link && worker_group_lost(&w->parts, NULL);
+        bool lost = w->parts.link && worker_group_lost(&w->parts, &err);
         if (is_leader(w) && !lost)
             log_error(&w->start.cli.log, "%s", err.text);
         code = lost ? CLI_WORKER_LOST : err.status == ERR_INPUT ? CLI_USAGE : CLI_DEVICE;
@@ -286,7 +289,7 @@ int main(int argc, char **argv, char **envp) {
     const struct options *o = &w.start.options;
     struct mpi_world_options world = {.n_nodes = (uint32_t)options_int(o, OPT_NODES),
                                       .n_threads = (uint32_t)options_int(o, OPT_THREADS),
-                                      .timeout_ms = GROUP_TIMEOUT_MS};
+                                      .timeout_ms = START_TIMEOUT_MS};
     struct error err;
     int code;
     if (mpi_world_open(&w.world, &world, &err) == OK) {

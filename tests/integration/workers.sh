@@ -107,7 +107,7 @@ one_error "takes no --workers"
 PATH=/nowhere run 6 score --workers 2
 one_error "mpirun: No such file or directory"
 run 6 score --workers 3 --fault load:2:error
-one_error "rank 2: an error on purpose"
+one_error "an error on purpose at rank 2"
 ln -s "$shoal" "$folder/alone"
 mkdir "$folder/elsewhere" && cp "$shoal" "$folder/elsewhere/shoal"
 "$folder/elsewhere/shoal" score --workers 2 </dev/null >"$folder/out" 2>"$folder/err"

@@ -119,7 +119,7 @@ static enum status missing(const struct thread_transport *own, const transport_r
             used += (size_t)snprintf(names + used, sizeof names - used, " %u", request->peer);
     }
     return error_set(err, ERR_COMM, "rank %u: no message within %u ms from or to rank%s",
-                     own->rank_idx, own->hub->timeout_ms, names);
+                     own->rank_idx, own->base.timeout_ms, names);
 }
 
 /* With the lock held. */
@@ -147,7 +147,7 @@ static enum status thread_wait(struct transport *t, const transport_request *req
                                uint64_t *got, struct error *err) {
     struct thread_transport *own = transport_of(t);
     struct thread_hub *hub = own->hub;
-    uint64_t until = clock_ns() + (uint64_t)hub->timeout_ms * 1000000u;
+    uint64_t until = clock_ns() + (uint64_t)t->timeout_ms * 1000000u;
     struct timespec deadline = {.tv_sec = (time_t)(until / 1000000000u),
                                 .tv_nsec = (long)(until % 1000000000u)};
     enum status status = OK;
@@ -219,7 +219,7 @@ struct transport *thread_transport_open(struct thread_hub *hub, uint32_t rank_id
     struct thread_transport *own = calloc(1, sizeof *own);
     if (!own)
         return NULL;
-    own->base.ops = &ops;
+    own->base = (struct transport){.ops = &ops, .timeout_ms = hub->timeout_ms};
     own->hub = hub;
     own->rank_idx = rank_idx;
     hub->transports[rank_idx] = own;

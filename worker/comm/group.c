@@ -208,6 +208,14 @@ enum status group_resize_windows(struct group *group, uint64_t bytes_each, struc
     return group_agree(group, window_resize(group->window, bytes_each, err), err);
 }
 
+void group_set_timeout(struct group *group, uint32_t timeout_ms) {
+    group->timeout_ms = timeout_ms;
+    if (group->window)
+        window_set_timeout(group->window, timeout_ms);
+    if (group->transport)
+        group->transport->timeout_ms = timeout_ms;
+}
+
 void group_abort(struct group *group) {
     atomic_store(&group->aborted, true);
     if (group->window)

@@ -90,6 +90,10 @@ enum status group_all_gather(struct group *group, const void *own, uint64_t byte
  * parts must ask window_part again. */
 enum status group_resize_windows(struct group *group, uint64_t bytes_each, struct error *err);
 
+/* Of every wait of this rank from now on: long where a link watches the group, which notices much
+ * sooner who is lost, and knows who only takes long. */
+void group_set_timeout(struct group *group, uint32_t timeout_ms);
+
 /* Wakes and ends every wait on this node, now and later. Any thread. */
 void group_abort(struct group *group);
 bool group_is_aborted(const struct group *group);

@@ -138,7 +138,7 @@ static enum status missing_messages(const struct mpi_transport *own,
                                  o->ranks[message->peer].node);
     }
     return error_set(err, ERR_COMM, "rank %u (node %u): within %u ms no message went%s%s",
-                     o->rank_idx, o->ranks[o->rank_idx].node, o->timeout_ms, names,
+                     o->rank_idx, o->ranks[o->rank_idx].node, own->base.timeout_ms, names,
                      used < sizeof names - 48 ? "" : " and others");
 }
 
@@ -190,7 +190,7 @@ static enum status mpi_wait(struct transport *t, const transport_request *reques
                             uint64_t *got, struct error *err) {
     struct mpi_transport *own = transport_of(t);
     uint64_t begin_ns = clock_ns();
-    uint64_t deadline_ns = begin_ns + (uint64_t)own->options.timeout_ms * 1000000u;
+    uint64_t deadline_ns = begin_ns + (uint64_t)own->base.timeout_ms * 1000000u;
     uint32_t n_waiting = n;
     for (uint32_t i = 0; i < n; i++) {
         own->waiting[i] = own->requests[requests[i]];
@@ -226,7 +226,7 @@ enum status mpi_transport_open(struct transport **out, const struct mpi_transpor
     struct mpi_transport *own = calloc(1, sizeof *own);
     if (!own)
         return error_set(err, ERR_NOMEM, "no memory for messages between nodes");
-    own->base.ops = &ops;
+    own->base = (struct transport){.ops = &ops, .timeout_ms = options->timeout_ms};
     own->options = *options;
     own->n_free = TRANSPORT_REQUESTS_MAX;
     for (uint32_t i = 0; i < TRANSPORT_REQUESTS_MAX; i++)

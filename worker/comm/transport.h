@@ -17,6 +17,7 @@
 
 struct transport {
     const struct transport_ops *ops;
+    uint32_t timeout_ms; /* of every wait; may be changed between two */
 };
 
 /* Tags below are those of group.c and linkbench.c; 32767 is the largest that MPI promises. */
