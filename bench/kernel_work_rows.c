@@ -91,8 +91,11 @@ enum status prepare_router(struct kernel_work *work, struct error *err) {
 
 static void run_swiglu(struct kernel_work *work, const struct kernel_run *run) {
     const struct rows_work *r = work->op;
-    struct swiglu_args args = {
-        .out = work->out, .gate = r->x, .up = r->y, .n = (uint64_t)run->n_tokens * TOP_K * D_FF};
+    struct swiglu_args args = {.out = work->out,
+                               .gate = r->x,
+                               .up = r->y,
+                               .n = (uint64_t)run->n_tokens * TOP_K * D_FF,
+                               .n_rows = 1};
     run->kernels->swiglu(run->ctx, &args);
 }
 

@@ -53,7 +53,8 @@ struct rank_share {
     uint32_t node, group;
     uint32_t tp_idx; /* its place in its attention group */
     /* Parts of K it owns in its group; none of layers that the model lacks. */
-    struct leaf_range attention, gdn, ffn; /* ffn: dense or shared */
+    struct leaf_range attention, gdn, ffn; /* ffn: dense, or of the shared
+                                              expert when there is much to do */
     struct index_range vocab;              /* rows of the head, in its group; whole panels of 16 */
     struct index_range router;             /* rows of the router (experts), likewise */
     struct leaf_range buckets;             /* of experts, in all ranks */

@@ -141,17 +141,15 @@ static enum status add_gdn(const struct sizer *s, const struct layer_weights *la
     return OK;
 }
 
-/* Gate, up and down of a dense feed forward or a shared expert. */
-static enum status add_swiglu(const struct sizer *s, const struct tensor *gate,
-                              const struct tensor *up, const struct tensor *down) {
+static enum status add_dense(const struct sizer *s, const struct ffn_weights *w) {
     struct index_range columns;
-    uint32_t n_runs = (uint32_t)div_up(down->shape[1], PLAN_FFN_RUN);
+    uint32_t n_runs = (uint32_t)div_up(w->down.shape[1], PLAN_FFN_RUN);
     struct ksplit_units units = {.width = PLAN_FFN_RUN, .n_units = n_runs, .n_repeats = 1};
-    TRY(own_columns(s, units, down, s->share->ffn, &columns));
+    TRY(own_columns(s, units, &w->down, s->share->ffn, &columns));
     uint32_t width = range_length(columns);
     s->size->d_ff = max_u32(s->size->d_ff, width);
     s->size->ffn_bytes +=
-        rows_bytes(gate, width) + rows_bytes(up, width) + columns_bytes(down, width);
+        rows_bytes(&w->gate, width) + rows_bytes(&w->up, width) + columns_bytes(&w->down, width);
     return OK;
 }
 
@@ -161,7 +159,7 @@ static uint64_t experts_bytes(const struct tensor *experts, uint64_t n) {
 
 static enum status add_ffn(const struct sizer *s, const struct ffn_weights *w) {
     if (s->hp->n_experts == 0)
-        return add_swiglu(s, &w->gate, &w->up, &w->down);
+        return add_dense(s, w);
     uint64_t n_experts = range_length(s->share->experts);
     s->size->router_bytes += rows_bytes(&w->router, range_length(s->share->router));
     s->size->experts_bytes +=
@@ -170,7 +168,9 @@ static enum status add_ffn(const struct sizer *s, const struct ffn_weights *w) {
     if (!w->shared_gate)
         return OK;
     s->size->vectors_bytes += floats_bytes(s->hp->d_model);
-    return add_swiglu(s, &w->gate_shared, &w->up_shared, &w->down_shared);
+    s->size->d_ff = s->hp->d_ff_shared;
+    s->size->ffn_bytes += w->gate_shared.bytes + w->up_shared.bytes + w->down_shared.bytes;
+    return OK;
 }
 
 static enum status add_layer(const struct sizer *s, const struct layer_weights *layer) {

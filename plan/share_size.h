@@ -4,7 +4,7 @@
  *     cut along K         output and down matrices: the columns of its parts
  *     what leads to them  query, key, gate, up, ...: the rows that make those columns
  *     cut by rows         head, router: its rows
- *     whole               its experts
+ *     whole               its experts, and on every rank the shared one
  *     on every rank       embedding, norms: a step reads a row of the one, and all of the others
  *
  * A part of K holds whole units, and units that share a block of the matrix's dtype count as one
@@ -24,7 +24,7 @@
 struct share_size {
     /* In the layer in which the rank has most. */
     uint32_t n_heads, n_k_heads;
-    uint32_t d_ff;               /* columns of the dense or shared feed forward */
+    uint32_t d_ff; /* columns of the dense feed forward, or of the shared expert, which is whole */
     struct index_range kv_heads; /* those that its heads read in any layer; kept in all layers */
     uint64_t attention_bytes;
     uint64_t gdn_bytes;

@@ -61,6 +61,18 @@ static inline bool ksplit_part_empty(const struct ksplit *split, uint32_t part) 
     return split->part_begin[part] == split->part_begin[part + 1];
 }
 
+/* Only the parts begin .. end-1, the others empty: a product over some of the columns. The runs stay
+ * those of `split`. */
+static inline struct ksplit ksplit_some(const struct ksplit *split, uint32_t begin, uint32_t end) {
+    struct ksplit some = *split;
+    uint32_t first = split->part_begin[begin], last = split->part_begin[end];
+    for (uint32_t p = 0; p <= KSPLIT_PARTS; p++) {
+        uint32_t at = split->part_begin[p];
+        some.part_begin[p] = at < first ? first : at > last ? last : at;
+    }
+    return some;
+}
+
 /* Adds the parts by the tree; `parts` are the sums of the non-empty ones, at their index. At least
  * one part must not be empty. */
 static inline float ksplit_combine(const struct ksplit *split, const float parts[KSPLIT_PARTS]) {

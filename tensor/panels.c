@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Words are moved as they are, whatever they mean: one loop serves every type, and a panel read
- * back is its rows byte for byte. */
+/* Words are moved as they are, whatever they mean, but for those that are dealt: one loop serves
+ * every type, and a panel read back is its rows byte for byte. */
 #include "tensor/panels.h"
 
 #include "base/size.h"
@@ -19,6 +19,8 @@ struct panel_format panel_format(enum dtype dtype) {
         f.head_offset = f.n_words * WORD_BYTES;
     else
         f.word_offset = f.head_bytes;
+    if (dtype == DTYPE_IQ3_XXS || dtype == DTYPE_IQ3_S)
+        f.n_dealt = 16;
     return f;
 }
 
@@ -31,10 +33,30 @@ uint64_t panel_heads_offset(enum dtype dtype, uint32_t d_in) {
     return n_blocks * panel_format(dtype).n_words * WORD_BYTES * PANEL_ROWS;
 }
 
+/* The bytes of the two words, those at even places before those at odd ones, and back. */
+static void deal(const unsigned char in[8], unsigned char out[8]) {
+    for (uint32_t i = 0; i < 8; i++)
+        out[i / 2 + i % 2 * WORD_BYTES] = in[i];
+}
+
+static void collect(const unsigned char in[8], unsigned char out[8]) {
+    for (uint32_t i = 0; i < 8; i++)
+        out[i] = in[i / 2 + i % 2 * WORD_BYTES];
+}
+
 /* A compiler turns the copies of constant size into single moves. */
 static void pack_block(const struct panel_format *f, const unsigned char *block, uint64_t row_bytes,
                        uint32_t n_rows, unsigned char *words, unsigned char *heads) {
-    for (uint32_t w = 0; w < f->n_words; w++) {
+    for (uint32_t w = 0; w < f->n_dealt; w += 2) {
+        for (uint32_t r = 0; r < n_rows; r++) {
+            unsigned char two[2 * WORD_BYTES];
+            unsigned char *to = words + (w * PANEL_ROWS + r) * WORD_BYTES;
+            deal(block + r * row_bytes + f->word_offset + w * WORD_BYTES, two);
+            memcpy(to, two, WORD_BYTES);
+            memcpy(to + PANEL_ROWS * WORD_BYTES, two + WORD_BYTES, WORD_BYTES);
+        }
+    }
+    for (uint32_t w = f->n_dealt; w < f->n_words; w++) {
         const unsigned char *from = block + f->word_offset + w * WORD_BYTES;
         for (uint32_t r = 0; r < n_rows; r++)
             memcpy(words + (w * PANEL_ROWS + r) * WORD_BYTES, from + r * row_bytes, WORD_BYTES);
@@ -78,6 +100,11 @@ void panel_unpack_row(const struct panel_rows *shape, const void *panel, uint32_
         for (uint32_t w = 0; w < f.n_words; w++) {
             size_t word = ((size_t)b * f.n_words + w) * PANEL_ROWS + row_idx;
             memcpy(block + f.word_offset + w * WORD_BYTES, words + word * WORD_BYTES, WORD_BYTES);
+        }
+        for (uint32_t w = 0; w < f.n_dealt; w += 2) {
+            unsigned char two[2 * WORD_BYTES], *at = block + f.word_offset + w * WORD_BYTES;
+            memcpy(two, at, sizeof two);
+            collect(two, at);
         }
         size_t head = ((size_t)b * PANEL_ROWS + row_idx) * f.head_bytes;
         memcpy(block + f.head_offset, heads + head, f.head_bytes);

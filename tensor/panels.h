@@ -8,6 +8,9 @@
  *              heads [d_in / block_elements][16 rows][head_bytes]
  *              padding up to a multiple of 64 bytes
  *
+ * Eight indices of IQ3, two words, are dealt: the first word of a panel takes those at even places,
+ * the second those at odd ones, so that byte j of both belongs to byte j of the signs.
+ *
  * The head is the scale that keeps a block from being whole words (two bytes, one for MXFP4): at
  * the front of most types, at the end of Q3_K and Q6_K. It stays out of the words so that every
  * load of them is aligned. Apart from the padding a panel has the bytes of its rows, only in
@@ -21,6 +24,7 @@
 #include <stdint.h>
 
 #include "tensor/dtype.h"
+#include "tensor/tensor.h"
 
 #define PANEL_ROWS      16
 #define PANEL_ALIGNMENT 64
@@ -31,6 +35,7 @@ struct panel_format {
     uint32_t head_bytes;  /* 0, 1 or 2 */
     uint32_t head_offset; /* in the block: 0, or behind the words */
     uint32_t word_offset; /* in the block: where the first word begins */
+    uint32_t n_dealt;     /* the first so many words are dealt two by two */
 };
 
 /* A quantised dtype below DTYPE_N_COMPUTE. */
@@ -45,6 +50,9 @@ uint64_t panel_heads_offset(enum dtype dtype, uint32_t d_in);
 static inline uint32_t panel_count(uint32_t d_out) {
     return (d_out + PANEL_ROWS - 1) / PANEL_ROWS;
 }
+
+/* Rows begin .. end-1 of a matrix, as a matrix; begin a multiple of PANEL_ROWS if it is in panels. */
+struct matrix matrix_rows(const struct matrix *matrix, uint32_t begin, uint32_t end);
 
 /* The rows of a panel (n_rows 1..16, each row_bytes long and row_bytes apart) to `panel`, and back
  * for one row (row_idx 0..15). */

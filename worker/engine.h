@@ -60,9 +60,10 @@ struct engine_options {
     const char *kernels;           /* "auto", "ref", "avx2", "avx512" */
     uint32_t n_threads;            /* 0: one per core */
     uint32_t ctx_size;             /* tokens per sequence; 0: the model's */
-    uint32_t n_seqs;               /* sequences at once; 0: 1 */
-    uint32_t n_kv_pages;           /* of ENGINE_PAGE_TOKENS tokens each, shared by the sequences;
-                                      0, or more than that: n_seqs full contexts */
+    uint32_t n_seqs;               /* sequences at once, divided among the attention groups (each
+                                      gets at least one); 0: 1 */
+    uint32_t n_kv_pages;           /* of ENGINE_PAGE_TOKENS tokens each, shared by the sequences,
+                                      divided likewise; 0, or more than that: full contexts */
     uint32_t n_step_tokens;        /* tokens per step at most; 0: the default */
     uint32_t n_logit_rows;         /* rows of logits held at once; 0: the default */
     bool kv_dtype_auto;            /* F32 for the reference kernels, F16 otherwise */

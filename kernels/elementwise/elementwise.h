@@ -9,10 +9,13 @@
 
 /* out[i] = silu(gate[i]) * up[i];  silu(x) = x / (1 + exp(-x)) */
 struct swiglu_args {
-    float *out; /* [n], may be gate or up */
+    float
+        *out; /* [n_rows, n], may be gate or up; rows lie `stride` apart, as those of the others */
     const float *gate, *up;
-    uint64_t n;               /* a multiple of 16, of 32 if blocks are wanted */
-    struct act_block *blocks; /* [n / 32] of out (activation.h), or NULL */
+    uint64_t n;              /* a multiple of 16, of 32 if blocks are wanted; so is the stride */
+    uint64_t n_rows, stride; /* stride at least n; any if there is one row */
+    struct act_block
+        *blocks; /* [n_rows, n / 32] of out (activation.h), stride / 32 apart; or NULL */
 };
 typedef void swiglu_fn(struct kernel_ctx *k, const struct swiglu_args *a);
 swiglu_fn swiglu_ref, swiglu_avx2, swiglu_avx512;

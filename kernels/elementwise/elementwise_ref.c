@@ -7,9 +7,11 @@
 
 void swiglu_ref(struct kernel_ctx *k, const struct swiglu_args *a) {
     (void)k;
-    for (uint64_t i = 0; i < a->n; i++) {
-        double gate = (double)a->gate[i];
-        a->out[i] = (float)(gate / (1 + exp(-gate)) * a->up[i]);
+    for (uint64_t row = 0; row < a->n_rows; row++) {
+        for (uint64_t i = row * a->stride; i < row * a->stride + a->n; i++) {
+            double gate = (double)a->gate[i];
+            a->out[i] = (float)(gate / (1 + exp(-gate)) * a->up[i]);
+        }
     }
 }
 

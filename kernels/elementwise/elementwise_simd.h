@@ -10,16 +10,27 @@
 
 #include <assert.h>
 
-/* Ranges of 32 if they are quantised at once. */
-static void swiglu_range(void *arg, uint32_t thread_idx, uint32_t n_threads) {
-    const struct swiglu_args *a = arg;
-    uint64_t begin, end, unit = a->blocks ? ACT_BLOCK : 16;
-    thread_range(a->n / unit, thread_idx, n_threads, &begin, &end);
-    for (uint64_t i = unit * begin; i < unit * end; i += 16) {
+/* Elements begin .. end-1 of one row. */
+static inline void swiglu_row(const struct swiglu_args *a, uint64_t begin, uint64_t end) {
+    for (uint64_t i = begin; i < end; i += 16) {
         f32x16 gate = f32x16_silu(f32x16_load(a->gate + i));
         f32x16_store(a->out + i, f32x16_mul(gate, f32x16_load(a->up + i)));
         if (a->blocks && i % ACT_BLOCK != 0)
             activation_quantise_block(a->out + i - 16, &a->blocks[i / ACT_BLOCK]);
+    }
+}
+
+/* Ranges of 32 if they are quantised at once, of all rows in order. */
+static void swiglu_range(void *arg, uint32_t thread_idx, uint32_t n_threads) {
+    const struct swiglu_args *a = arg;
+    uint64_t begin, end, unit = a->blocks ? ACT_BLOCK : 16, n_each = a->n / unit;
+    thread_range(a->n_rows * n_each, thread_idx, n_threads, &begin, &end);
+    while (begin < end) {
+        uint64_t row = begin / n_each, first = begin - row * n_each;
+        uint64_t n = end - begin < n_each - first ? end - begin : n_each - first;
+        uint64_t offset = row * a->stride + first * unit;
+        swiglu_row(a, offset, offset + n * unit);
+        begin += n;
     }
 }
 
@@ -47,8 +58,8 @@ static void add_shared_rows(void *arg, uint32_t thread_idx, uint32_t n_threads) 
 
 static inline void swiglu_simd(struct kernel_ctx *k, const struct swiglu_args *a) {
     struct swiglu_args args = *a;
-    assert(!a->blocks || a->n % ACT_BLOCK == 0);
-    parallel_run(k, swiglu_range, &args, 2 * a->n);
+    assert(!a->blocks || (a->n % ACT_BLOCK == 0 && (a->n_rows <= 1 || a->stride % ACT_BLOCK == 0)));
+    parallel_run(k, swiglu_range, &args, 2 * a->n * a->n_rows);
 }
 
 static inline void add_simd(struct kernel_ctx *k, const struct add_args *a) {

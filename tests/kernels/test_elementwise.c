@@ -27,7 +27,7 @@ static void swiglu_agrees_with_the_formula_over_the_whole_range_of_float(void **
         gate[i] = f32_from_bits((uint32_t)(i / 2) * 4099 | (uint32_t)(i % 2) << 31);
         up[i] = i % 3 ? 1 : -0.5f;
     }
-    struct swiglu_args a = {.out = out, .gate = gate, .up = up, .n = n_floats};
+    struct swiglu_args a = {.out = out, .gate = gate, .up = up, .n = n_floats, .n_rows = 1};
     for (size_t n = 0; n < v.n; n++) {
         v.table[n].swiglu(&k, &a);
         for (size_t i = 0; i < n_floats; i++) {
@@ -47,7 +47,7 @@ static void nan_and_infinity_are_not_hidden(void **state) {
     float gate[16] = {NAN, INFINITY, -INFINITY, 0}, up[16], out[16];
     for (size_t i = 0; i < 16; i++)
         up[i] = 1;
-    struct swiglu_args a = {.out = out, .gate = gate, .up = up, .n = 16};
+    struct swiglu_args a = {.out = out, .gate = gate, .up = up, .n = 16, .n_rows = 1};
     for (size_t n = 0; n < v.n; n++) {
         v.table[n].swiglu(&k, &a);
         assert_true(isnan(out[0]));
@@ -67,16 +67,48 @@ static void swiglu_may_write_over_either_input(void **state) {
     float *gate = random_floats(&arena, 48, 1, 4), *up = random_floats(&arena, 48, 2, 4);
     float *apart = floats(&arena, 48), *same = floats(&arena, 48);
     for (size_t n = 0; n < v.n; n++) {
-        struct swiglu_args a = {.out = apart, .gate = gate, .up = up, .n = 48};
+        struct swiglu_args a = {.out = apart, .gate = gate, .up = up, .n = 48, .n_rows = 1};
         v.table[n].swiglu(&k, &a);
         memcpy(same, gate, 48 * sizeof *same);
-        a = (struct swiglu_args){.out = same, .gate = same, .up = up, .n = 48};
+        a = (struct swiglu_args){.out = same, .gate = same, .up = up, .n = 48, .n_rows = 1};
         v.table[n].swiglu(&k, &a);
         assert_true(same_bits(same, apart, 48));
         memcpy(same, up, 48 * sizeof *same);
-        a = (struct swiglu_args){.out = same, .gate = gate, .up = same, .n = 48};
+        a = (struct swiglu_args){.out = same, .gate = gate, .up = same, .n = 48, .n_rows = 1};
         v.table[n].swiglu(&k, &a);
         assert_true(same_bits(same, apart, 48));
+    }
+    kernel_ctx_close(&k);
+    arena_free(&arena);
+}
+
+/* Columns 32 .. 95 of rows of 160: what a rank that holds a part of a width computes. */
+static void swiglu_of_columns_leaves_the_others_alone(void **state) {
+    (void)state;
+    enum { ROWS = 300, STRIDE = 160, FIRST = 32, N = 64 };
+    struct arena arena = {0};
+    struct variants v;
+    variants_init(&v);
+    struct kernel_ctx k = kernel_ctx_open(2);
+    float *gate = random_floats(&arena, ROWS * STRIDE, 1, 4);
+    float *up = random_floats(&arena, ROWS * STRIDE, 2, 4);
+    float *all = floats(&arena, ROWS * STRIDE), *some = floats(&arena, ROWS * STRIDE);
+    for (size_t n = 0; n < v.n; n++) {
+        struct swiglu_args a = {
+            .out = all, .gate = gate, .up = up, .n = ROWS * STRIDE, .n_rows = 1};
+        v.table[n].swiglu(&k, &a);
+        memset(some, 0, ROWS * STRIDE * sizeof *some);
+        a = (struct swiglu_args){.out = some + FIRST,
+                                 .gate = gate + FIRST,
+                                 .up = up + FIRST,
+                                 .n = N,
+                                 .n_rows = ROWS,
+                                 .stride = STRIDE};
+        v.table[n].swiglu(&k, &a);
+        for (size_t i = 0; i < ROWS * STRIDE; i++) {
+            bool inside = i % STRIDE >= FIRST && i % STRIDE < FIRST + N;
+            assert_true(some[i] == (inside ? all[i] : 0));
+        }
     }
     kernel_ctx_close(&k);
     arena_free(&arena);
@@ -171,6 +203,7 @@ int main(void) {
         cmocka_unit_test(swiglu_agrees_with_the_formula_over_the_whole_range_of_float),
         cmocka_unit_test(nan_and_infinity_are_not_hidden),
         cmocka_unit_test(swiglu_may_write_over_either_input),
+        cmocka_unit_test(swiglu_of_columns_leaves_the_others_alone),
         cmocka_unit_test(add_has_the_same_bits_in_every_variant),
         cmocka_unit_test(add_shared_weighs_the_shared_expert_by_its_gate),
         cmocka_unit_test(add_shared_agrees_with_the_reference_and_keeps_its_bits),

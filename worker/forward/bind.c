@@ -131,7 +131,7 @@ static enum status find_owners(struct binder *b, const struct forward_share *sha
     struct index_range group = plan->groups[b->own->group].ranks;
     uint32_t n = group.end - group.begin;
     struct leaf_range *parts = arena_array(b->arena, 3 * (size_t)n, sizeof *parts);
-    struct index_range *rows = arena_array(b->arena, 2 * (size_t)n, sizeof *rows);
+    struct index_range *rows = arena_array(b->arena, 3 * (size_t)n, sizeof *rows);
     if (!parts || !rows)
         return error_set(b->err, ERR_NOMEM, "no memory for the shares of %u ranks", n);
     for (uint32_t i = 0; i < n; i++) {
@@ -141,12 +141,14 @@ static enum status find_owners(struct binder *b, const struct forward_share *sha
         parts[2 * n + i] = rank->ffn;
         rows[i] = rank->router;
         rows[n + i] = rank->vocab;
+        rows[2 * n + i] = rank->experts;
     }
     b->attention = parts;
     b->gdn = parts + n;
     b->ffn = parts + 2 * (size_t)n;
     b->router = rows;
     b->vocab = rows + n;
+    b->experts = rows + 2 * (size_t)n;
     if (n > 1) {
         b->n_tp = n;
         b->tp_idx = b->own->tp_idx;
@@ -216,6 +218,8 @@ enum status forward_bind(struct forward *f, const struct forward_options *o, str
                           .plan = o->plan,
                           .group = o->group,
                           .n_tp = b.n_tp,
+                          .tp_idx = b.tp_idx,
+                          .tp_experts = b.experts,
                           .experts = {0, o->hp->n_experts},
                           .buckets = {0, EXPERT_BUCKETS},
                           .embedding = tensor_matrix(&o->weights->token_embd),

@@ -16,7 +16,7 @@ struct binder {
     uint32_t n_tp, tp_idx;        /* of the attention group; 1, 0 alone */
     /* [n_tp], of each rank of the attention group: */
     const struct leaf_range *attention, *gdn, *ffn;
-    const struct index_range *router, *vocab;
+    const struct index_range *router, *vocab, *experts;
     struct index_range kv_heads; /* what this rank's query heads read, in any layer */
 };
 

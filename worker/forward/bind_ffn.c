@@ -1,28 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The feed-forward matrices: a dense width and the shared expert are cut within the attention
- * group, the routed experts are whole and each has one owner in the worker group. */
+/* The feed-forward matrices: a dense width is cut within the attention group, the routed experts
+ * are whole and each has one owner in the worker group. The shared expert is whole on every rank:
+ * it is small, and who computes how much of it changes from step to step (shared_expert.h). */
 #include "worker/forward/bind.h"
 
 static struct ksplit_units ffn_units(uint32_t d_ff) {
     return (struct ksplit_units){
         .width = FFN_RUN, .n_units = (d_ff + FFN_RUN - 1) / FFN_RUN, .n_repeats = 1};
-}
-
-/* gate and up keep the rows that are down's columns. */
-struct swiglu_tensors {
-    const struct tensor *gate, *up, *down;
-    const char *gate_name, *up_name, *down_name;
-};
-
-static enum status bind_swiglu(const struct binder *b, struct linear *gate, struct linear *up,
-                               struct row_parallel *down, const struct swiglu_tensors *w) {
-    uint32_t d_ff = (uint32_t)w->down->shape[1];
-    TRY(bind_whole(b, gate, w->gate, w->gate_name));
-    TRY(bind_whole(b, up, w->up, w->up_name));
-    TRY(bind_parts(b, down, w->down, ffn_units(d_ff), b->ffn, w->down_name));
-    const struct cut *columns = &down->linear.columns;
-    TRY(bind_keep_rows(b, gate, columns->runs, columns->n_runs));
-    return bind_keep_rows(b, up, columns->runs, columns->n_runs);
 }
 
 /* Pointers to this rank's experts of a tensor [n_experts, rows, columns]: `rows_each` rows of each
@@ -65,12 +49,18 @@ static enum status bind_router(const struct binder *b, struct bound_ffn *out,
 
 static enum status bind_shared(const struct binder *b, struct bound_ffn *out,
                                const struct ffn_weights *w) {
+    static const struct leaf_range all_parts = {0, KSPLIT_PARTS};
     out->has_shared = b->hp->d_ff_shared > 0;
     if (!out->has_shared)
         return OK;
-    TRY(bind_swiglu(b, &out->gate_shared, &out->up_shared, &out->down_shared,
-                    &(struct swiglu_tensors){&w->gate_shared, &w->up_shared, &w->down_shared,
-                                             "ffn_gate_shexp", "ffn_up_shexp", "ffn_down_shexp"}));
+    struct binder whole = *b;
+    whole.n_tp = 1;
+    whole.tp_idx = 0;
+    TRY(bind_whole(b, &out->gate_shared, &w->gate_shared, "ffn_gate_shexp"));
+    TRY(bind_whole(b, &out->up_shared, &w->up_shared, "ffn_up_shexp"));
+    TRY(bind_parts(&whole, &out->down_shared, &w->down_shared, ffn_units(b->hp->d_ff_shared),
+                   &all_parts, "ffn_down_shexp"));
+    out->shared_parts = b->ffn;
     struct tensor gate = {.dtype = DTYPE_F32,
                           .n_dims = 2,
                           .shape = {1, b->hp->d_model, 1, 1},
@@ -100,10 +90,17 @@ static enum status bind_moe(const struct binder *b, struct bound_ffn *out,
     return bind_shared(b, out, w);
 }
 
+/* gate and up keep the rows that are down's columns. */
+static enum status bind_dense(const struct binder *b, struct bound_ffn *out,
+                              const struct ffn_weights *w) {
+    const struct cut *columns = &out->down.linear.columns;
+    TRY(bind_whole(b, &out->gate, &w->gate, "ffn_gate"));
+    TRY(bind_whole(b, &out->up, &w->up, "ffn_up"));
+    TRY(bind_parts(b, &out->down, &w->down, ffn_units(b->hp->d_ff), b->ffn, "ffn_down"));
+    TRY(bind_keep_rows(b, &out->gate, columns->runs, columns->n_runs));
+    return bind_keep_rows(b, &out->up, columns->runs, columns->n_runs);
+}
+
 enum status bind_ffn(const struct binder *b, struct bound_ffn *out, const struct ffn_weights *w) {
-    if (b->hp->n_experts > 0)
-        return bind_moe(b, out, w);
-    return bind_swiglu(
-        b, &out->gate, &out->up, &out->down,
-        &(struct swiglu_tensors){&w->gate, &w->up, &w->down, "ffn_gate", "ffn_up", "ffn_down"});
+    return b->hp->n_experts > 0 ? bind_moe(b, out, w) : bind_dense(b, out, w);
 }

@@ -64,17 +64,6 @@ static uint32_t place_of(const struct cut *cut, uint32_t column) {
     return 0;
 }
 
-/* The parts begin .. end-1 of a split, the others empty. */
-static struct ksplit parts_of(const struct ksplit *split, struct leaf_range own) {
-    struct ksplit out = *split;
-    uint32_t first = split->part_begin[own.begin], end = split->part_begin[own.end];
-    for (uint32_t p = 0; p <= KSPLIT_PARTS; p++) {
-        uint32_t begin = split->part_begin[p];
-        out.part_begin[p] = begin < first ? first : begin > end ? end : begin;
-    }
-    return out;
-}
-
 /* The same parts over the packed columns. */
 static enum status pack_split(struct ksplit *out, const struct ksplit *split, struct leaf_range own,
                               const struct cut *columns, struct arena *arena, struct error *err) {
@@ -82,7 +71,7 @@ static enum status pack_split(struct ksplit *out, const struct ksplit *split, st
     struct krun *runs = arena_array(arena, n_runs, sizeof *runs);
     if (!runs)
         return no_memory(err);
-    *out = parts_of(split, own);
+    *out = ksplit_some(split, own.begin, own.end);
     for (uint32_t i = out->part_begin[0]; i < out->part_begin[KSPLIT_PARTS]; i++) {
         const struct krun *run = &split->runs[i];
         runs[i].begin = place_of(columns, run->begin);
@@ -109,7 +98,8 @@ enum status row_parallel_init(struct row_parallel *product, const struct linear 
         TRY(pack_split(&linear->split, &whole->split, own, &linear->columns, arena, err));
     }
     for (uint32_t i = 0; i < product->sum.n_own_roots; i++)
-        product->roots[i] = parts_of(&linear->split, product->sum.own[i]);
+        product->roots[i] =
+            ksplit_some(&linear->split, product->sum.own[i].begin, product->sum.own[i].end);
     return OK;
 }
 

@@ -2,6 +2,7 @@
 /* The second half of a layer: a dense SwiGLU, or routed experts beside a shared one.
  * Router and shared gate read the unquantised input: a flipped expert shows in the logits. */
 #include "worker/forward/forward.h"
+#include "worker/forward/shared_expert.h"
 
 static enum status dense(struct forward *f, const struct bound_ffn *w, const struct activation *in,
                          float *x, struct error *err) {
@@ -16,10 +17,17 @@ static enum status dense(struct forward *f, const struct bound_ffn *w, const str
                                                          .gate = gate,
                                                          .up = up,
                                                          .n = (uint64_t)f->n_tokens * d_ff,
+                                                         .n_rows = 1,
                                                          .blocks = hidden.blocks});
     }
     return forward_add_product(f, &w->down, &hidden, x, err);
 }
+
+/* Products of one meeting of the threads. */
+struct products {
+    struct matmul_args list[MATMUL_PRODUCTS_MAX];
+    uint32_t n;
+};
 
 /* Counts this rank's experts that at least one token of the step chose, and how many did. */
 static void count_experts(struct forward *f, const struct bound_ffn *w,
@@ -40,28 +48,23 @@ static void count_experts(struct forward *f, const struct bound_ffn *w,
                                            w->down_exps.d_out * w->down_exps.row_bytes);
 }
 
-/* Router logits, and of the shared expert its gate and its hidden vector before the product. */
+/* Router logits and the shared expert's gate; with them `more`, other products of the same input.
+ */
 static enum status project(struct forward *f, const struct bound_ffn *w,
-                           const struct activation *in, struct error *err) {
-    const struct hparams *hp = f->hp;
+                           const struct activation *in, const struct products *more,
+                           struct error *err) {
     const struct activation_plan *at = &f->plan;
-    uint32_t d_shared = w->down_shared.linear.w.d_in, n_router = w->router.w.d_out, n = 0;
+    uint32_t n_router = w->router.w.d_out;
     float *logits = forward_floats(f, at->router_logits);
     float *own_logits = f->n_tp > 1 ? forward_floats(f, at->router_own) : logits;
-    struct matmul_args products[4];
+    struct products all = *more;
     if (n_router > 0)
-        products[n++] = forward_product(&w->router, in, own_logits, n_router);
+        all.list[all.n++] = forward_product(&w->router, in, own_logits, n_router);
     if (w->has_shared)
-        products[n++] =
+        all.list[all.n++] =
             forward_product(&w->shared_gate, in, forward_floats(f, at->shared_logit), 1);
-    if (w->has_shared && d_shared > 0) {
-        products[n++] =
-            forward_product(&w->gate_shared, in, forward_floats(f, at->shared_gate), d_shared);
-        products[n++] =
-            forward_product(&w->up_shared, in, forward_floats(f, at->shared_up), d_shared);
-    }
-    if (n > 0)
-        forward_products(f, products, n);
+    if (all.n > 0)
+        forward_products(f, all.list, all.n);
     if (f->n_tp == 1)
         return OK;
     return exchange_columns(f->exchange,
@@ -69,23 +72,8 @@ static enum status project(struct forward *f, const struct bound_ffn *w,
                                                             .own = own_logits,
                                                             .ranges = w->router_ranges,
                                                             .n_rows = f->n_tokens,
-                                                            .n_columns = hp->n_experts},
+                                                            .n_columns = f->hp->n_experts},
                             err);
-}
-
-/* The shared expert's hidden vectors, of the columns that this rank holds. */
-static struct activation shared_hidden(struct forward *f, const struct bound_ffn *w) {
-    uint32_t d = w->down_shared.linear.w.d_in;
-    float *gate = forward_floats(f, f->plan.shared_gate),
-          *up = forward_floats(f, f->plan.shared_up);
-    struct activation hidden = forward_blocks(f, f->plan.shared_blocks, gate, d);
-    if (d > 0)
-        f->kernels->swiglu(f->ctx, &(struct swiglu_args){.out = gate,
-                                                         .gate = gate,
-                                                         .up = up,
-                                                         .n = (uint64_t)f->n_tokens * d,
-                                                         .blocks = hidden.blocks});
-    return hidden;
 }
 
 static void choose_experts(struct forward *f, uint32_t *ids, float *weights) {
@@ -105,15 +93,9 @@ static void choose_experts(struct forward *f, uint32_t *ids, float *weights) {
                                                                         .top_k = hp->top_k});
 }
 
-/* Products that are computed in the same meetings as the experts' own. */
-struct beside {
-    struct matmul_args products[KSPLIT_PARTS];
-    uint32_t n;
-};
-
 /* y receives the roots of this rank's experts for the rows of `work` (kernels/experts/). */
 static void run_experts(struct forward *f, const struct bound_ffn *w,
-                        const struct exchange_work *work, const struct beside *beside, float *y) {
+                        const struct exchange_work *work, const struct products *beside, float *y) {
     const struct activation_plan *at = &f->plan;
     count_experts(f, w, work);
     f->kernels->experts(
@@ -131,7 +113,7 @@ static void run_experts(struct forward *f, const struct bound_ffn *w,
                     .down = &w->down_exps,
                     .whole = &w->experts_whole,
                     .down_split = &w->experts_down_split,
-                    .beside = beside->products,
+                    .beside = beside->list,
                     .n_beside = beside->n,
                     .gate_out = forward_floats(f, at->gate_out),
                     .up_out = forward_floats(f, at->up_out),
@@ -140,29 +122,32 @@ static void run_experts(struct forward *f, const struct bound_ffn *w,
                     .order = (uint32_t *)(void *)(f->memory + at->order)});
 }
 
+/* What the router chose, in the plan's places. */
+static uint32_t *chosen_ids(const struct forward *f) {
+    return (uint32_t *)(void *)(f->memory + f->plan.expert_ids);
+}
+
 /* mix = the routed experts' sum, and shared_out that of the shared expert, for the rows that this
- * rank finishes. */
+ * rank finishes; `beside` makes this rank's part of the latter. */
 static enum status routed(struct forward *f, const struct bound_ffn *w, const struct activation *in,
-                          const struct beside *beside, struct error *err) {
+                          const struct exchange_sum_layout *shared, const struct products *beside,
+                          struct error *err) {
     const struct activation_plan *at = &f->plan;
-    uint32_t *ids = (uint32_t *)(void *)(f->memory + at->expert_ids);
-    float *weights = forward_floats(f, at->expert_weights), *mix = forward_floats(f, at->mix);
-    struct exchange_work work = {.x = *in, .ids = ids, .weights = weights};
-    choose_experts(f, ids, weights);
+    float *mix = forward_floats(f, at->mix);
+    const struct exchange_home home = {
+        .x = in, .ids = chosen_ids(f), .weights = forward_floats(f, at->expert_weights)};
+    struct exchange_work work = {.x = *in, .ids = home.ids, .weights = home.weights};
     if (!f->exchange) {
         run_experts(f, w, &work, beside, mix);
         return OK;
     }
-    const struct exchange_home home = {.x = in, .ids = ids, .weights = weights};
     TRY(exchange_dispatch(f->exchange, &home, &work, err));
     run_experts(f, w, &work, beside, exchange_expert_roots(f->exchange));
-    return exchange_combine(f->exchange,
-                            &(struct exchange_combine_args){
-                                .out = mix,
-                                .shared = w->has_shared && f->n_tp > 1 ? &w->down_shared.sum : NULL,
-                                .shared_out = forward_floats(f, at->shared_out),
-                                .n_rows = f->n_tokens},
-                            err);
+    const struct exchange_combine_args combine = {.out = mix,
+                                                  .shared = shared,
+                                                  .shared_out = forward_floats(f, at->shared_out),
+                                                  .n_rows = f->n_tokens};
+    return exchange_combine(f->exchange, &combine, err);
 }
 
 /* x += mix + gate * shared_out for the rows of this rank, then everybody's. */
@@ -188,17 +173,29 @@ static enum status finish(struct forward *f, const struct bound_ffn *w, float *x
     return f->exchange ? exchange_share(f->exchange, x, f->n_tokens, err) : OK;
 }
 
+/* Alone the shared expert's first products join the router's. In an attention group they wait for
+ * the choice, which decides who makes them. */
 static enum status experts(struct forward *f, const struct bound_ffn *w,
                            const struct activation *in, float *x, struct error *err) {
-    struct beside beside = {.n = 0};
+    struct shared_turn turn;
+    struct products first = {.n = 0}, beside = {.n = 0};
     struct activation hidden;
-    TRY(project(f, w, in, err));
-    if (w->has_shared) {
-        hidden = shared_hidden(f, w);
-        beside.n = forward_root_products(f, &w->down_shared, &hidden,
-                                         forward_floats(f, f->plan.shared_out), beside.products);
+    bool wait = f->n_tp > 1;
+    if (w->has_shared && !wait) {
+        shared_expert_divide(f, w, NULL, &turn);
+        first.n = shared_expert_products(f, w, &turn, in, first.list);
     }
-    TRY(routed(f, w, in, &beside, err));
+    TRY(project(f, w, in, &first, err));
+    choose_experts(f, chosen_ids(f), forward_floats(f, f->plan.expert_weights));
+    if (w->has_shared && wait) {
+        shared_expert_divide(f, w, chosen_ids(f), &turn);
+        first.n = shared_expert_products(f, w, &turn, in, first.list);
+        if (first.n > 0)
+            forward_products(f, first.list, first.n);
+    }
+    if (w->has_shared)
+        beside.n = shared_expert_roots(f, w, &turn, &hidden, beside.list);
+    TRY(routed(f, w, in, w->has_shared && wait ? &turn.sum : NULL, &beside, err));
     return finish(f, w, x, err);
 }
 

@@ -65,7 +65,8 @@ struct bound_ffn {
     struct ksplit experts_whole, experts_down_split;
     bool has_shared;
     struct linear gate_shared, up_shared;
-    struct row_parallel down_shared;
+    struct row_parallel down_shared;       /* whole: divided step by step (shared_expert.h) */
+    const struct leaf_range *shared_parts; /* [n_tp] how it is divided when there is much to do */
     struct linear shared_gate;
 };
 
@@ -111,10 +112,11 @@ struct forward {
     struct activation_plan plan; /* offsets into memory */
     struct group *group;         /* NULL: alone */
     struct exchange *exchange;   /* of the group, given before the first run */
-    uint32_t n_tp; /* ranks of the attention group; 1: nothing is summed or gathered */
-    struct index_range kv_heads; /* of this rank, in every layer */
-    uint32_t n_k_heads_max;      /* key heads of the delta net in the layer that has most */
-    struct index_range experts;  /* of this rank */
+    uint32_t n_tp, tp_idx; /* ranks of the attention group; 1: nothing is summed or gathered */
+    const struct index_range *tp_experts; /* [n_tp] of each of them; NULL alone */
+    struct index_range kv_heads;          /* of this rank, in every layer */
+    uint32_t n_k_heads_max;     /* key heads of the delta net in the layer that has most */
+    struct index_range experts; /* of this rank */
     struct leaf_range buckets;
     struct matrix embedding;
     struct linear head;
