@@ -178,7 +178,8 @@ static float *expert_result(const struct experts_data *data, const struct kernel
     float *gate = multiply(kernels, k, expert_matrix(&data->gate, expert), &x, &data->whole, arena);
     float *up = multiply(kernels, k, expert_matrix(&data->up, expert), &x, &data->whole, arena);
     float *hidden = floats(arena, d_ff);
-    kernels->swiglu(k, &(struct swiglu_args){.out = hidden, .gate = gate, .up = up, .n = d_ff, .n_rows = 1});
+    kernels->swiglu(
+        k, &(struct swiglu_args){.out = hidden, .gate = gate, .up = up, .n = d_ff, .n_rows = 1});
     struct activation h = activation_of(arena, hidden, 1, d_ff);
     kernels->activation_quantise(k, &h);
     return multiply(kernels, k, expert_matrix(&data->down, expert), &h, &data->down_split, arena);

@@ -122,7 +122,8 @@ static void operations_quantise_their_output_as_apart(void **state) {
                                                       .blocks = blocks});
         assert_quantised(&v.table[n], &k, out, blocks, N, HEADS * D);
         v.table[n].swiglu(
-            &k, &(struct swiglu_args){.out = out, .gate = x, .up = y, .n = ALL, .n_rows = 1, .blocks = blocks});
+            &k, &(struct swiglu_args){
+                    .out = out, .gate = x, .up = y, .n = ALL, .n_rows = 1, .blocks = blocks});
         assert_quantised(&v.table[n], &k, out, blocks, N, HEADS * D);
         v.table[n].attention(&k, &(struct attention_args){.out = out,
                                                           .q = x,
