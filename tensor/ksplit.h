@@ -61,8 +61,8 @@ static inline bool ksplit_part_empty(const struct ksplit *split, uint32_t part) 
     return split->part_begin[part] == split->part_begin[part + 1];
 }
 
-/* Only the parts begin .. end-1, the others empty: a product over some of the columns. The runs stay
- * those of `split`. */
+/* Only the parts begin .. end-1, the others empty: a product over some of the columns. The runs
+ * stay those of `split`. */
 static inline struct ksplit ksplit_some(const struct ksplit *split, uint32_t begin, uint32_t end) {
     struct ksplit some = *split;
     uint32_t first = split->part_begin[begin], last = split->part_begin[end];

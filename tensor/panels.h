@@ -51,7 +51,8 @@ static inline uint32_t panel_count(uint32_t d_out) {
     return (d_out + PANEL_ROWS - 1) / PANEL_ROWS;
 }
 
-/* Rows begin .. end-1 of a matrix, as a matrix; begin a multiple of PANEL_ROWS if it is in panels. */
+/* Rows begin .. end-1 of a matrix, as a matrix; begin a multiple of PANEL_ROWS if it is in panels.
+ */
 struct matrix matrix_rows(const struct matrix *matrix, uint32_t begin, uint32_t end);
 
 /* The rows of a panel (n_rows 1..16, each row_bytes long and row_bytes apart) to `panel`, and back
