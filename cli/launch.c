@@ -3,6 +3,7 @@
 #include "cli/launch.h"
 
 #include "base/clock.h"
+#include "cli/bench.h"
 #include "cli/handover.h"
 #include "cli/launch_line.h"
 
@@ -46,7 +47,7 @@ struct launch {
 
 bool launch_is_wanted(const struct cli *cli) {
     const struct options *o = cli->options;
-    if (!cli->may_launch || !option_belongs(OPT_HOSTFILE, o->command))
+    if (!cli->may_launch || !option_belongs(OPT_HOSTFILE, o->command) || bench_starts_groups(o))
         return false;
     return options_int(o, OPT_WORKERS) > 1 || options_is_set(o, OPT_HOSTFILE);
 }
@@ -250,6 +251,11 @@ static bool show_lines(struct launch *l, bool only_ours) {
     return any;
 }
 
+static void show_all(const struct launch *l) {
+    if (l->said.len)
+        fwrite(l->said.data, 1, l->said.len, l->cli->err);
+}
+
 /* Lines of ours explain, or else the one in which mpirun says who died; if there are none of these,
  * everything that mpirun said is shown. Returns whether one was found. */
 static bool show_said(const struct launch *l) {
@@ -270,7 +276,7 @@ static bool show_said(const struct launch *l) {
         if (found)
             return true;
     }
-    fputs(text_str(&l->said), l->cli->err);
+    show_all(l);
     return false;
 }
 
@@ -279,7 +285,7 @@ static int exit_status(struct launch *l) {
     int status = exited ? WEXITSTATUS(l->wait_status) : 128 + WTERMSIG(l->wait_status);
     bool is_verbose = l->cli->log.level >= LOG_DEBUG;
     if (l->code >= 0 && is_verbose)
-        fputs(text_str(&l->said), l->cli->err);
+        show_all(l);
     else if (l->code == CLI_WORKER_LOST)
         show_lines(l, true); /* of a rank 0 that is lost itself another rank tells */
     if (l->code == CLI_OK || (l->code > 0 && l->signo != SIGTERM))
