@@ -43,13 +43,27 @@ static ALWAYS_INLINE struct panel_place panel_at(const struct panel_place *first
 
 /* The integer sums of a unit. */
 struct unit_sums {
-    const struct act_block *x;     /* of the unit's first block */
-    i32x16 sum[2 * UNIT_RUNS_MAX]; /* of each sub-block */
+    const struct act_block *x;        /* of the unit's first block */
+    const int8_t (*apart)[ACT_BLOCK]; /* the same in the order of columns that lie apart */
+    i32x16 sum[2 * UNIT_RUNS_MAX];    /* of each sub-block */
     unsigned sub;
     bool wide;
 };
 
 #if SIMD_AVX512
+
+/* Activations of a super-block in the order of columns that lie apart (columns.h): 4 k + i is
+ * column k + 8 i of its run. Through memory, because a load broadcasts for nothing and a register
+ * takes the port of the permutations. */
+static inline void activations_apart(const struct act_block *x,
+                                     int8_t apart[BLOCK_SUPER / ACT_BLOCK][ACT_BLOCK]) {
+    const __m256i order = _mm256_setr_epi32(0x18100800, 0x19110901, 0x1a120a02, 0x1b130b03,
+                                            0x1c140c04, 0x1d150d05, 0x1e160e06, 0x1f170f07);
+    for (unsigned i = 0; i < BLOCK_SUPER / ACT_BLOCK; i++) {
+        __m256i q = _mm256_loadu_si256((const __m256i *)(const void *)x[i].q);
+        _mm256_store_si256((__m256i *)(void *)apart[i], _mm256_permutexvar_epi8(order, q));
+    }
+}
 
 static ALWAYS_INLINE i32x16 half_sums(const struct act_block *x, i32x16 factors, i32x16 start) {
     return _mm512_dpwssd_epi32(start, factors, broadcast4(x->half_sum));
@@ -87,6 +101,12 @@ static ALWAYS_INLINE void unit_put(void *to, unsigned group, i32x16 q) {
     struct unit_sums *s = to;
     unsigned i = group / (s->sub / 4);
     s->sum[i] = gemv_add(s->sum[i], q, s->x[group / 8].q + 4 * (group % 8), s->wide);
+}
+
+static ALWAYS_INLINE void unit_put_apart(void *to, unsigned group, i32x16 q) {
+    struct unit_sums *s = to;
+    unsigned run = group / 8;
+    s->sum[run] = gemv_add(s->sum[run], q, s->apart[run] + 4 * (group % 8), s->wide);
 }
 
 static ALWAYS_INLINE i32x16 pairs_set1(int16_t low, int16_t high) {
@@ -142,15 +162,25 @@ static ALWAYS_INLINE f32x16 gemv_run(enum dtype dtype, struct panel_place at, ui
                                      const struct act_block *x, f32x16 sum) {
     const struct quant_traits t = quant_traits(dtype);
     const struct block_units units = block_units(dtype);
+    column_put *const put = block_columns_apart(dtype) ? unit_put_apart : unit_put;
     alignas(64) float scale[QUANT_SUBS_MAX][16], min[QUANT_SUBS_MAX][16];
+    alignas(32) int8_t apart[BLOCK_SUPER / ACT_BLOCK][ACT_BLOCK];
     for (uint32_t b = 0; b < n_blocks; b++) {
         /* The heads lie behind the panel's words: asking ahead along the words comes too late. */
         _mm_prefetch((const char *)((uintptr_t)at.heads + at.panel_bytes), _MM_HINT_T1);
         block_scales(dtype, at.words, at.heads, scale, min);
+#if SIMD_AVX512 /* what lies apart needs a tile on AVX2 */
+        if (block_columns_apart(dtype))
+            activations_apart(x, apart);
+#endif
         for (unsigned u = 0; u < units.n; u++) {
-            struct unit_sums s = {.x = x, .sub = t.sub, .wide = !SIMD_AVX512 && quant_is_wide(t)};
+            struct unit_sums s = {.x = x,
+                                  .apart = apart + u * units.n_runs,
+                                  .sub = t.sub,
+                                  .wide = !SIMD_AVX512 && quant_is_wide(t)};
+            words_ahead(at.words, at.words_each, u, units.n, units.ahead);
             unit_begin(&s, t, units.n_runs);
-            block_columns(dtype, at.words, u, unit_put, &s);
+            block_columns(dtype, at.words, u, put, &s);
             unsigned first = u * units.n_runs * (32 / t.sub);
             UNROLL for (unsigned r = 0; r < units.n_runs; r++) sum =
                 unit_finish(&s, r, t, scale + first, min + first, sum);

@@ -16,10 +16,11 @@
 #include "kernels/quant/iq3_avx512.h"
 #endif
 
-/* How a block falls into units. */
+/* How a block falls into units, and how memory is asked for its words. */
 struct block_units {
     unsigned n;      /* of a block */
     unsigned n_runs; /* of 32 columns, in a unit */
+    enum ahead_cache ahead;
 };
 
 #define UNIT_RUNS_MAX 4
@@ -29,23 +30,30 @@ static ALWAYS_INLINE struct block_units block_units(enum dtype dtype) {
     case DTYPE_Q2_K:
     case DTYPE_Q3_K:
     case DTYPE_Q6_K:
-        return (struct block_units){.n = 2, .n_runs = 4};
+        return (struct block_units){.n = 2, .n_runs = 4, .ahead = AHEAD_SECOND_CACHE};
     case DTYPE_Q4_K:
     case DTYPE_Q5_K:
-        return (struct block_units){.n = 4, .n_runs = 2};
+        return (struct block_units){.n = 4, .n_runs = 2, .ahead = AHEAD_SECOND_CACHE};
     case DTYPE_Q8_K:
+    case DTYPE_IQ4_XS:
+        return (struct block_units){.n = 8, .n_runs = 1, .ahead = AHEAD_SECOND_CACHE};
     case DTYPE_IQ1_S:
     case DTYPE_IQ1_M:
     case DTYPE_IQ2_XXS:
     case DTYPE_IQ2_XS:
     case DTYPE_IQ2_S:
     case DTYPE_IQ3_XXS:
+        return (struct block_units){.n = 8, .n_runs = 1, .ahead = AHEAD_FIRST_CACHE};
     case DTYPE_IQ3_S:
-    case DTYPE_IQ4_XS:
-        return (struct block_units){.n = 8, .n_runs = 1};
+        return (struct block_units){.n = 2, .n_runs = 4, .ahead = AHEAD_FIRST_CACHE};
     default:
-        return (struct block_units){.n = 1, .n_runs = 1};
+        return (struct block_units){.n = 1, .n_runs = 1, .ahead = AHEAD_SECOND_CACHE};
     }
+}
+
+/* Whether the four columns of a group lie apart or side by side. */
+static ALWAYS_INLINE bool block_columns_apart(enum dtype dtype) {
+    return dtype == DTYPE_IQ3_XXS || dtype == DTYPE_IQ3_S;
 }
 
 static ALWAYS_INLINE void block_scales(enum dtype dtype, const uint8_t *words, const uint8_t *heads,

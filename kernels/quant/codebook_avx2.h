@@ -31,7 +31,7 @@ static inline void tile_from_stage(const struct tile_stage *stage, int bias,
     }
 }
 
-/* Word w of one row, and its bytes. Words that are read this way only are asked for ahead. */
+/* Word w of one row, and its bytes. */
 static inline uint32_t row_word(const uint8_t *words, unsigned w, unsigned row) {
     uint32_t word;
     memcpy(&word, words + 64 * (size_t)w + 4 * (size_t)row, sizeof word);
@@ -40,10 +40,6 @@ static inline uint32_t row_word(const uint8_t *words, unsigned w, unsigned row) 
 
 static inline const uint8_t *row_bytes(const uint8_t *words, unsigned w, unsigned row) {
     return words + 64 * (size_t)w + 4 * (size_t)row;
-}
-
-static inline void words_ahead(const uint8_t *words, unsigned w) {
-    _mm_prefetch((const char *)((uintptr_t)words + 64 * (uintptr_t)w + WORDS_AHEAD), _MM_HINT_T1);
 }
 
 /* q[e] = magnitude e, negative where bit e of signs is set. */
@@ -81,8 +77,6 @@ static inline void iq1_stage_group(uint32_t index, uint64_t minus, int8_t q[8]) 
 }
 
 static inline void iq1_s_stage(const uint8_t *words, unsigned s, struct tile_stage *stage) {
-    words_ahead(words, s);
-    words_ahead(words, 8 + s / 2);
     for (unsigned r = 0; r < TILE_ROWS; r++) {
         const uint8_t *low = row_bytes(words, s, r);
         uint32_t high = row_word(words, 8 + s / 2, r) >> 16 * (s % 2) & 0xffff;
@@ -94,8 +88,6 @@ static inline void iq1_s_stage(const uint8_t *words, unsigned s, struct tile_sta
 }
 
 static inline void iq1_m_stage(const uint8_t *words, unsigned s, struct tile_stage *stage) {
-    words_ahead(words, s);
-    words_ahead(words, 8 + s / 2);
     for (unsigned r = 0; r < TILE_ROWS; r++) {
         const uint8_t *low = row_bytes(words, s, r);
         uint32_t high = row_word(words, 8 + s / 2, r) >> 16 * (s % 2);
@@ -114,7 +106,6 @@ static inline __m256i iq2_magnitudes(const uint64_t *grid, uint32_t i0, uint32_t
 
 static inline void iq2_xxs_stage(const uint8_t *words, unsigned s, struct tile_stage *stage) {
     uint32_t signs[TILE_ROWS];
-    words_ahead(words, 2 * s);
     even_signs_words(rows_word(words, 2 * s + 1), signs);
     for (unsigned r = 0; r < TILE_ROWS; r++) {
         const uint8_t *i = row_bytes(words, 2 * s, r);
@@ -139,8 +130,6 @@ static inline void iq2_xs_stage(const uint8_t *words, unsigned s, struct tile_st
 }
 
 static inline void iq2_s_stage(const uint8_t *words, unsigned s, struct tile_stage *stage) {
-    words_ahead(words, s);
-    words_ahead(words, 8 + s);
     for (unsigned r = 0; r < TILE_ROWS; r++) {
         const uint8_t *i = row_bytes(words, s, r);
         uint32_t high = row_bytes(words, 16 + s / 4, r)[s % 4];
@@ -151,11 +140,13 @@ static inline void iq2_s_stage(const uint8_t *words, unsigned s, struct tile_sta
     }
 }
 
-/* Eight indices of a row. A gather, because they are made in a register: eight single loads of a
- * codebook took up to twice the time (IQ3_S: 650 instead of 355 ns a tile). */
+/* Eight indices of a row, of which a word has those at even or at odd places (tensor/panels.h). A
+ * gather, because they are made in a register: eight single loads of a codebook took up to twice
+ * the time (IQ3_S: 650 instead of 355 ns a tile). */
 static inline __m256i iq3_indices(const uint8_t *words, unsigned s, unsigned r) {
-    uint64_t low = row_word(words, 2 * s, r), high = row_word(words, 2 * s + 1, r);
-    return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)(low | high << 32)));
+    __m128i even = _mm_cvtsi32_si128((int32_t)row_word(words, 2 * s, r));
+    __m128i odd = _mm_cvtsi32_si128((int32_t)row_word(words, 2 * s + 1, r));
+    return _mm256_cvtepu8_epi32(_mm_unpacklo_epi8(even, odd));
 }
 
 static inline __m256i iq3_magnitudes(const uint32_t *grid, __m256i index) {
@@ -164,8 +155,6 @@ static inline __m256i iq3_magnitudes(const uint32_t *grid, __m256i index) {
 
 static inline void iq3_xxs_stage(const uint8_t *words, unsigned s, struct tile_stage *stage) {
     uint32_t signs[TILE_ROWS];
-    words_ahead(words, 2 * s);
-    words_ahead(words, 2 * s + 1);
     even_signs_words(rows_word(words, 16 + s), signs);
     for (unsigned r = 0; r < TILE_ROWS; r++)
         stage_signed(iq3_magnitudes(iq3xxs_grid, iq3_indices(words, s, r)), signs[r],
@@ -174,9 +163,6 @@ static inline void iq3_xxs_stage(const uint8_t *words, unsigned s, struct tile_s
 
 static inline void iq3_s_stage(const uint8_t *words, unsigned s, struct tile_stage *stage) {
     const __m256i to_bit_8 = _mm256_setr_epi32(8, 7, 6, 5, 4, 3, 2, 1);
-    words_ahead(words, 2 * s);
-    words_ahead(words, 2 * s + 1);
-    words_ahead(words, 18 + s);
     for (unsigned r = 0; r < TILE_ROWS; r++) {
         int32_t ninth = row_bytes(words, 16 + s / 4, r)[s % 4];
         __m256i high = _mm256_sllv_epi32(_mm256_set1_epi32(ninth), to_bit_8);

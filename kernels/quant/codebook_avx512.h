@@ -10,6 +10,8 @@
  *   3. brings the sign of each column to its byte, for all slots at once, by transposing bits;
  *   4. looks up digits and sign, which are a number below 64 by then, in a table of values.
  *
+ * IQ3 does without 2 and 3 and leaves columns where their slots are (iq3_avx512.h).
+ *
  * Permutations of bytes and the spreading run on one port of the machines we know, shifts and
  * the bit transposition on the other: the readers are written so that both are about as busy. */
 #ifndef SHOAL_KERNELS_QUANT_CODEBOOK_AVX512_H
@@ -36,15 +38,21 @@ static inline __m512i lookup_merge(__m512i out, __mmask64 here, __m512i index,
 
 /* The same by permutations of one register, each merged into the last: three instructions less once
  * the masks are made, which pays where an index is looked up in several tables (IQ2_S, one token:
- * 6.4 -> 7.5 GB/s) and gains nothing with 256 entries. */
+ * 6.4 -> 7.5 GB/s) and gains nothing for IQ2_XXS. */
 static inline __m512i lookup_256_merged(const uint8_t *table, __m512i index) {
     __mmask64 bit_7 = _mm512_movepi8_mask(index);
     __mmask64 bit_6 = _mm512_movepi8_mask(_mm512_add_epi8(index, index));
     __m512i out = _mm512_permutexvar_epi8(index, _mm512_load_si512(table));
-    out = lookup_merge(out, _kor_mask64(bit_6, bit_7), index, table + 64);
+    out = lookup_merge(out, bit_6, index, table + 64);
     out = lookup_merge(out, bit_7, index, table + 128);
     out = lookup_merge(out, _kand_mask64(bit_6, bit_7), index, table + 192);
     return out;
+}
+
+static inline __m512i lookup_128_merged(const uint8_t *table, __m512i index) {
+    __mmask64 bit_6 = _mm512_movepi8_mask(_mm512_add_epi8(index, index));
+    __m512i out = _mm512_permutexvar_epi8(index, _mm512_load_si512(table));
+    return lookup_merge(out, bit_6, index, table + 64);
 }
 
 /* bit_8: the ninth bits of the indices. */
@@ -67,6 +75,23 @@ static inline __m512i odd_slots(__m512i first, __m512i second) {
     return select_bits(_mm512_set1_epi16(0xff), _mm512_srli_epi32(first, 8), second);
 }
 
+/* Bytes of each lane: byte j of in[c] is byte c of out[j]. A shift of bytes merged into a register
+ * is one instruction, by words and by pairs of them. */
+static ALWAYS_INLINE void transpose_bytes(const __m512i in[4], __m512i out[4]) {
+    const __mmask64 even = 0x5555555555555555, low = 0x3333333333333333;
+    __m512i half[4]; /* [parity of j][columns 0 1, 2 3] */
+    UNROLL for (unsigned c = 0; c < 2; c++) {
+        __m512i a = in[2 * c], b = in[2 * c + 1];
+        half[c] = _mm512_mask_alignr_epi8(a, ~even, b, b, 15);
+        half[2 + c] = _mm512_mask_alignr_epi8(b, even, a, a, 1);
+    }
+    UNROLL for (unsigned j = 0; j < 2; j++) {
+        __m512i a = half[2 * j], b = half[2 * j + 1];
+        out[j] = _mm512_mask_alignr_epi8(a, ~low, b, b, 14);
+        out[j + 2] = _mm512_mask_alignr_epi8(b, low, a, a, 2);
+    }
+}
+
 /* Columns of a slot as bits of its byte, for columns 0..3 in the order of bytes. */
 #define COLUMNS_0_3 0x08040201u
 #define COLUMNS_4_7 0x80402010u
@@ -83,11 +108,6 @@ static inline __m512i slots_of_columns(__m512i slots, uint32_t columns) {
 /* Byte c of a row: bit 3 - j is that of column c in slot j; the high nibble is of no use. */
 static inline __m512i columns_low(__m512i slots, uint32_t columns) {
     return _mm512_srlv_epi32(slots_of_columns(slots, columns), _mm512_set1_epi64(4));
-}
-
-/* The same in bits 7 - j. */
-static inline __m512i columns_high(__m512i slots, uint32_t columns) {
-    return _mm512_sllv_epi32(slots_of_columns(slots, columns), _mm512_set1_epi64(4LL << 32));
 }
 
 /* Where the digits of slot 0 begin, two bits per column, for each byte of two rows; then so that

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes of 16 rows at once: a register of 16 lanes (simd.h), each lane four bytes of one row.
  *
- * Integer operations that simd.h does not need elsewhere, and the one transposition everything
- * rests on. Include only in files compiled for a SIMD variant. */
+ * Integer operations that simd.h does not need elsewhere. Include only in files compiled for a SIMD
+ * variant. */
 #ifndef SHOAL_KERNELS_QUANT_ROWS_SIMD_H
 #define SHOAL_KERNELS_QUANT_ROWS_SIMD_H
 
@@ -73,24 +73,6 @@ static inline i32x16 rows_bytes_to_i32(const uint8_t *p) {
 /* The half-precision numbers in the low 16 bits of the lanes. */
 static inline f32x16 rows_low_halves(i32x16 a) {
     return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a));
-}
-
-/* out[c]: the four bytes p[4c .. 4c + 3] of each row, for 16 rows `stride` bytes apart. */
-static inline void rows_transpose(const uint8_t *p, size_t stride, i32x16 out[4]) {
-    __m512i z[4]; /* z[i], 128-bit lane l: 16 bytes of row 4l + i */
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *row = p + (size_t)i * stride;
-        __m512i a = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)row));
-        a = _mm512_inserti32x4(a, _mm_loadu_si128((const __m128i *)(row + 4 * stride)), 1);
-        a = _mm512_inserti32x4(a, _mm_loadu_si128((const __m128i *)(row + 8 * stride)), 2);
-        z[i] = _mm512_inserti32x4(a, _mm_loadu_si128((const __m128i *)(row + 12 * stride)), 3);
-    }
-    __m512i low01 = _mm512_unpacklo_epi32(z[0], z[1]), high01 = _mm512_unpackhi_epi32(z[0], z[1]);
-    __m512i low23 = _mm512_unpacklo_epi32(z[2], z[3]), high23 = _mm512_unpackhi_epi32(z[2], z[3]);
-    out[0] = _mm512_unpacklo_epi64(low01, low23);
-    out[1] = _mm512_unpackhi_epi64(low01, low23);
-    out[2] = _mm512_unpacklo_epi64(high01, high23);
-    out[3] = _mm512_unpackhi_epi64(high01, high23);
 }
 
 #else
@@ -184,16 +166,8 @@ static inline void rows_transpose(const uint8_t *p, size_t stride, i32x16 out[4]
 
 #endif
 
-/* How far ahead of the words in use memory is asked for the next ones. A panel is one stream, but
- * a core that computes between its loads does not keep the machine's own prefetchers busy. (Q4_K,
- * one token, one core of a Sapphire Rapids that reads 17 GB/s: 7.4 -> 12 GB/s.) */
-#define WORDS_AHEAD 4096
-
-/* Word w of the 16 rows of a panel (tensor/panels.h). Nothing is read through the address ahead,
- * it may lie behind the matrix. */
+/* Word w of the 16 rows of a panel (tensor/panels.h). */
 static inline i32x16 rows_word(const uint8_t *words, unsigned w) {
-    uintptr_t at = (uintptr_t)words + 64 * (uintptr_t)w;
-    _mm_prefetch((const char *)(at + WORDS_AHEAD), _MM_HINT_T1);
     return rows_load(words + 64 * (size_t)w);
 }
 

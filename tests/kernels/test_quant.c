@@ -118,13 +118,16 @@ static void check_iq2_digits(const uint64_t *grid, const uint8_t *first, const u
     }
 }
 
-static void check_iq3_digits(const uint32_t *grid, const uint8_t *low, const uint8_t *third,
+/* Where digits_table.h puts the bits of an entry's digits. */
+static void check_iq3_digits(const uint32_t *grid, const uint8_t *outer, const uint8_t *rest,
                              uint32_t n, const int magnitudes[8]) {
     for (uint32_t i = 0; i < n; i++) {
-        for (int j = 0; j < 4; j++) {
-            int high = third[i % (n / 2)] >> (i < n / 2 ? 0 : 4) >> j & 1;
-            assert_magnitude(grid[i], j, magnitudes[(low[i] >> 2 * j & 3) | high << 2]);
-        }
+        int byte = outer[i], nibble = rest[i % (n / 2)] >> (i < n / 2 ? 4 : 0) & 15;
+        int digits[4] = {(byte >> 1 & 3) | (byte >> 4 & 1) << 2,
+                         (byte & 1) | (byte >> 3 & 1) << 1 | (nibble & 1) << 2, nibble >> 1,
+                         byte >> 5};
+        for (int j = 0; j < 4; j++)
+            assert_magnitude(grid[i], j, magnitudes[digits[j]]);
     }
 }
 
@@ -134,9 +137,9 @@ static void packed_digits_are_those_of_the_codebooks(void **state) {
     check_iq2_digits(iq2xxs_grid, iq2xxs_digits[0], iq2xxs_digits[1], 256);
     check_iq2_digits(iq2xs_grid, iq2xs_digits[0], iq2xs_digits[1], 512);
     check_iq2_digits(iq2s_grid, iq2s_digits[0], iq2s_digits[1], 1024);
-    check_iq3_digits(iq3xxs_grid, iq3xxs_low, iq3xxs_third, 256,
+    check_iq3_digits(iq3xxs_grid, iq3xxs_outer, iq3xxs_rest, 256,
                      (const int[8]){4, 12, 20, 28, 36, 44, 52, 62});
-    check_iq3_digits(iq3s_grid, iq3s_low, iq3s_third, 512,
+    check_iq3_digits(iq3s_grid, iq3s_outer, iq3s_rest, 512,
                      (const int[8]){1, 3, 5, 7, 9, 11, 13, 15});
     for (uint32_t i = 0; i < 2048; i++) {
         for (int j = 0; j < 8; j++)

@@ -57,7 +57,10 @@ static unsigned char panel_byte(enum dtype dtype, uint32_t d_in, const unsigned 
     if (at >= f.head_offset && at < f.head_offset + f.head_bytes)
         return panel[panel_heads_offset(dtype, d_in) + (b * 16 + r) * f.head_bytes + at -
                      f.head_offset];
-    uint32_t word = (at - f.word_offset) / 4, byte = (at - f.word_offset) % 4;
+    uint32_t place = at - f.word_offset;
+    if (place < 64 && (dtype == DTYPE_IQ3_XXS || dtype == DTYPE_IQ3_S))
+        place = place / 8 * 8 + place % 2 * 4 + place % 8 / 2;
+    uint32_t word = place / 4, byte = place % 4;
     return panel[((size_t)b * f.n_words + word) * 64 + 4 * r + byte];
 }
 
