@@ -33,6 +33,18 @@ uint64_t panel_heads_offset(enum dtype dtype, uint32_t d_in) {
     return n_blocks * panel_format(dtype).n_words * WORD_BYTES * PANEL_ROWS;
 }
 
+struct matrix matrix_rows(const struct matrix *matrix, uint32_t begin, uint32_t end) {
+    struct matrix rows = *matrix;
+    bool in_panels = matrix->layout == MATRIX_PANELS;
+    assert(begin <= end && end <= matrix->d_out && (!in_panels || begin % PANEL_ROWS == 0));
+    rows.d_out = end - begin;
+    if (begin > 0) /* a matrix without rows has no data */
+        rows.data = (const unsigned char *)matrix->data +
+                    (in_panels ? begin / PANEL_ROWS * panel_bytes(matrix->dtype, matrix->d_in)
+                               : begin * matrix->row_bytes);
+    return rows;
+}
+
 /* The bytes of the two words, those at even places before those at odd ones, and back. */
 static void deal(const unsigned char in[8], unsigned char out[8]) {
     for (uint32_t i = 0; i < 8; i++)
