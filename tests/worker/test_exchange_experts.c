@@ -310,6 +310,20 @@ static void replicated_tokens_give_the_bits_of_one_thread(void **state) {
     }
 }
 
+static void a_group_of_one_needs_no_window(void **state) {
+    (void)state;
+    struct exchange_case c = common;
+    struct plan_rank place = {.node = 0, .capacity = 1};
+    struct group_progress progress = {.layer = 0};
+    struct group group = {
+        .n_ranks = 1, .n_nodes = 1, .ranks = &place, .n_node_ranks = 1, .progress = &progress};
+    c.n_ranks = c.n_nodes = c.n_groups = 1;
+    c.strategy = EXCHANGE_REPLICATED;
+    struct error err;
+    if (rank_main(&group, &c, &err) != OK)
+        fail_msg("%s", err.text);
+}
+
 static void odd_numbers_of_experts_and_uneven_ranks_work(void **state) {
     (void)state;
     static const struct {
@@ -438,6 +452,7 @@ int main(void) {
         cmocka_unit_test(replicated_tokens_give_the_bits_of_one_thread),
         cmocka_unit_test(gathered_tokens_give_the_bits_of_one_thread),
         cmocka_unit_test(chosen_tokens_give_the_bits_of_one_thread_and_travel_once),
+        cmocka_unit_test(a_group_of_one_needs_no_window),
         cmocka_unit_test(odd_numbers_of_experts_and_uneven_ranks_work),
         cmocka_unit_test(rows_bring_their_floats_where_experts_read_them),
         cmocka_unit_test(threads_of_a_rank_share_the_adding),

@@ -87,9 +87,8 @@ struct exchange {
     struct exchange_limits limits;
     const struct rank_share *own; /* of the plan */
     struct index_range node_ranks, group_ranks;
-    uint32_t n_tp;           /* ranks of the attention group */
-    unsigned char **parts;   /* [ranks of the node] of the window */
-    unsigned char *own_part; /* taken here if the group is one rank without a window */
+    uint32_t n_tp;         /* ranks of the attention group */
+    unsigned char **parts; /* [ranks of the node] of the window */
     struct arena arena;
 
     /* Messages on their way: n_posted of each. */
