@@ -45,15 +45,20 @@ struct matrix matrix_rows(const struct matrix *matrix, uint32_t begin, uint32_t 
     return rows;
 }
 
-/* The bytes of the two words, those at even places before those at odd ones, and back. */
-static void deal(const unsigned char in[8], unsigned char out[8]) {
-    for (uint32_t i = 0; i < 8; i++)
-        out[i / 2 + i % 2 * WORD_BYTES] = in[i];
+/* The bits of the mask change places with those n above. */
+static uint64_t swap_bits(uint64_t x, uint64_t mask, unsigned n) {
+    uint64_t t = (x ^ x >> n) & mask;
+    return x ^ t ^ t << n;
 }
 
-static void collect(const unsigned char in[8], unsigned char out[8]) {
-    for (uint32_t i = 0; i < 8; i++)
-        out[i] = in[i / 2 + i % 2 * WORD_BYTES];
+/* The bytes of two words: those at even places before those at odd ones, and back. Both steps swap
+ * the same places whichever end of a number is stored first. */
+static uint64_t deal(uint64_t bytes) {
+    return swap_bits(swap_bits(bytes, 0x0000ff000000ff00, 8), 0xffff0000, 16);
+}
+
+static uint64_t collect(uint64_t bytes) {
+    return swap_bits(swap_bits(bytes, 0xffff0000, 16), 0x0000ff000000ff00, 8);
 }
 
 /* A compiler turns the copies of constant size into single moves. */
@@ -61,11 +66,12 @@ static void pack_block(const struct panel_format *f, const unsigned char *block,
                        uint32_t n_rows, unsigned char *words, unsigned char *heads) {
     for (uint32_t w = 0; w < f->n_dealt; w += 2) {
         for (uint32_t r = 0; r < n_rows; r++) {
-            unsigned char two[2 * WORD_BYTES];
             unsigned char *to = words + (w * PANEL_ROWS + r) * WORD_BYTES;
-            deal(block + r * row_bytes + f->word_offset + w * WORD_BYTES, two);
-            memcpy(to, two, WORD_BYTES);
-            memcpy(to + PANEL_ROWS * WORD_BYTES, two + WORD_BYTES, WORD_BYTES);
+            uint64_t two;
+            memcpy(&two, block + r * row_bytes + f->word_offset + w * WORD_BYTES, sizeof two);
+            two = deal(two);
+            memcpy(to, &two, WORD_BYTES);
+            memcpy(to + PANEL_ROWS * WORD_BYTES, (unsigned char *)&two + WORD_BYTES, WORD_BYTES);
         }
     }
     for (uint32_t w = f->n_dealt; w < f->n_words; w++) {
@@ -114,9 +120,11 @@ void panel_unpack_row(const struct panel_rows *shape, const void *panel, uint32_
             memcpy(block + f.word_offset + w * WORD_BYTES, words + word * WORD_BYTES, WORD_BYTES);
         }
         for (uint32_t w = 0; w < f.n_dealt; w += 2) {
-            unsigned char two[2 * WORD_BYTES], *at = block + f.word_offset + w * WORD_BYTES;
-            memcpy(two, at, sizeof two);
-            collect(two, at);
+            unsigned char *at = block + f.word_offset + w * WORD_BYTES;
+            uint64_t two;
+            memcpy(&two, at, sizeof two);
+            two = collect(two);
+            memcpy(at, &two, sizeof two);
         }
         size_t head = ((size_t)b * PANEL_ROWS + row_idx) * f.head_bytes;
         memcpy(block + f.head_offset, heads + head, f.head_bytes);
