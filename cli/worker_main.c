@@ -10,6 +10,7 @@
 #include "cli/handover.h"
 #include "cli/start.h"
 #include "cli/worker_group.h"
+#include "worker/capacity.h"
 #include "worker/comm/mpi_world.h"
 
 #include <locale.h>
@@ -35,7 +36,8 @@ struct worker {
     struct fault fault;
     const struct group_progress *progress[PLAN_RANKS_MAX]; /* of the ranks of this node */
     struct link_address leader;
-    struct worker_group parts; /* what the command sees */
+    struct plan_rank ranks[PLAN_RANKS_MAX]; /* with their capacities, where these were measured */
+    struct worker_group parts;              /* what the command sees */
 };
 
 static bool is_leader(const struct worker *w) {
@@ -189,6 +191,23 @@ static enum status test_links(struct worker *w, struct error *err) {
     return status;
 }
 
+/* Machines may differ, and shares then follow what they read; pretended ones are one machine. */
+static enum status measure_machines(struct worker *w, struct error *err) {
+    struct group *group = w->group;
+    double own;
+    if (group->n_nodes == 1 || options_is_set(&w->start.options, OPT_NODES))
+        return OK;
+    TRY(capacity_measure(group, w->parts.n_threads, &own, err));
+    TRY(capacity_share(group, own, w->ranks, err));
+    group->ranks = w->ranks;
+    for (uint32_t i = 0; i < group->n_ranks; i++) {
+        if (i == 0 || w->ranks[i].node != w->ranks[i - 1].node)
+            log_debug(w->parts.log, "node %u: %.0f quarters of the fastest node's memory speed",
+                      w->ranks[i].node, w->ranks[i].capacity);
+    }
+    return OK;
+}
+
 /* From a process of MPI to a rank that can be told what to do. */
 static enum status join_group(struct worker *w, struct error *err) {
     struct group *group = w->group;
@@ -206,6 +225,7 @@ static enum status join_group(struct worker *w, struct error *err) {
     status = fault_here(group->fault, PHASE_SELF_TEST, 0, group->rank_idx, err);
     TRY(group_agree(group, status, err));
     TRY(test_links(w, err));
+    TRY(measure_machines(w, err));
     group_set_phase(group, PHASE_IDLE, 0);
     log_debug(w->parts.log, "%u ranks on %u nodes, %u threads each", group->n_ranks, group->n_nodes,
               w->parts.n_threads);
