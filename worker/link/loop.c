@@ -64,19 +64,20 @@ void link_rank_name(struct rank_name *name, const Control__V1__Hello *hello) {
 
 /* ---- the end of a group ---- */
 
-/* In this order: the person and the others know before this rank's engine thread can leave, and it
- * finds the group lost before its waits end because of it. */
+/* In this order: first the person, for as soon as another rank has left because of it, mpirun kills
+ * all that are still there; and the engine thread finds the group lost before its waits end. It
+ * comes no further than link_close before the others know. */
 static void end_group(struct link *link, const char *line, bool tell) {
     link->is_lost = true;
     if (tell)
         log_error(link->options.log, "%s", line);
-    link->role->lost(link, line);
     pthread_mutex_lock(&link->lock);
     link->shared.lost = true;
     error_set(&link->shared.error, ERR_COMM, "%s", line);
     pthread_cond_broadcast(&link->changed);
     pthread_mutex_unlock(&link->lock);
     link->options.abort(link->options.user);
+    link->role->lost(link, line);
     link->leave_by_ns = link_in_ms(LINK_LEAVE_MS);
     link->end_by_ns = link_in_ms(LOST_CLOSE_MS);
     link_end_if_done(link);
