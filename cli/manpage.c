@@ -43,8 +43,10 @@ static void write_sections_of_all(FILE *to) {
         {"3", "config file or environment invalid"},
         {"4", "model missing, damaged or unsupported"},
         {"5", "does not fit into memory"},
-        {"6", "a device failed to start"},
+        {"6", "a device or the workers failed to start"},
+        {"8", "a worker was lost while running"},
         {"130", "interrupted"},
+        {"143", "terminated"},
     };
     fputs(".SH EXIT STATUS\n", to);
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)

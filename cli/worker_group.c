@@ -41,7 +41,7 @@ static enum status choose_strategy(const struct worker_group *g, const struct or
     *strategy = (enum exchange_strategy)order->strategy;
     if (!order->chooses_strategy)
         return OK;
-    TRY(group_agree(g->group, thread_pool_open(&pool, &threads, err), err));
+    enum status status = group_agree(g->group, thread_pool_open(&pool, &threads, err), err);
     struct exchange_options exchange = {
         .group = g->group,
         .plan = &g->shard,
@@ -54,7 +54,8 @@ static enum status choose_strategy(const struct worker_group *g, const struct or
             options->n_step_tokens ? options->n_step_tokens : ENGINE_STEP_TOKENS_DEFAULT,
         .n_logit_rows = options->n_logit_rows ? options->n_logit_rows : ENGINE_LOGIT_ROWS_DEFAULT};
     struct exchange_choice choice;
-    enum status status = exchange_choose(&exchange, &choice, err);
+    if (status == OK)
+        status = exchange_choose(&exchange, &choice, err);
     thread_pool_close(pool);
     if (status != OK)
         return status;
@@ -99,7 +100,6 @@ static enum status open_engine(struct worker_group *g, const struct order *order
                                       .n_attention_groups = order->n_attention_groups};
     group_set_phase(g->group, PHASE_LOAD, 0);
     arena_free(&g->arena);
-    g->arena = (struct arena){0};
     if (options->n_threads == 0)
         options->n_threads = g->n_threads;
     options->group = g->group;
@@ -193,6 +193,7 @@ void worker_group_close_engine(struct worker_group *g, struct engine *engine) {
     if (engine && engine_park(engine, &err) == OK)
         give_order(g, &order, &err); /* if the group is lost, the link has said so */
     engine_close(engine);
+    arena_free(&g->arena);
 }
 
 static enum status measure_links(struct worker_group *g, struct linkbench_results *results,
