@@ -123,7 +123,7 @@ static void plan_rank_memory(struct planned_group *p, uint32_t rank_idx) {
                                           rank->size.kv_heads.end - rank->size.kv_heads.begin,
                                       .n_k_heads = rank->size.n_k_heads,
                                       .in_group = in_group,
-                                      .window_bytes = in_group ? exchange_bytes(p, rank_idx) : 0,
+                                      .exchange_bytes = in_group ? exchange_bytes(p, rank_idx) : 0,
                                       .weights_bytes = rank->size.bytes,
                                       .tables_bytes = engine->tables_bytes,
                                       .ctx_size = p->ctx_size,

@@ -46,7 +46,7 @@ void memory_plan_compute(struct memory_plan *plan, const struct memory_plan_inpu
     uint64_t page_tables = pages_per_seq * in->n_seqs * sizeof(uint32_t) * 2;
     uint64_t sampler = (uint64_t)hp->n_vocab * 16;
     plan->buffers_bytes = activations.bytes + (uint64_t)in->n_threads * THREAD_BYTES + page_tables +
-                          sampler + in->tables_bytes + in->window_bytes + PROGRAM_BYTES;
+                          sampler + in->tables_bytes + in->exchange_bytes + PROGRAM_BYTES;
     plan->total_bytes =
         plan->weights_bytes + plan->kv_bytes + plan->state_bytes + plan->buffers_bytes;
 }

@@ -14,15 +14,15 @@ struct memory_plan_input {
     uint32_t n_kv_heads; /* of this rank */
     uint32_t n_k_heads;  /* key heads of delta nets of this rank, in the layer that has most */
     int in_group;
-    uint64_t window_bytes;  /* shared memory of this rank, in a group */
-    uint64_t weights_bytes; /* as the engine holds them, in memory of its own and mapped */
-    uint64_t tables_bytes;  /* tokenizer and other host tables */
-    uint32_t ctx_size;      /* tokens per sequence */
-    uint32_t n_seqs;        /* sequences at once */
-    uint32_t n_kv_pages;    /* pages of keys and values for all of them; 0: n_seqs full contexts,
-                               and never more than those */
-    uint32_t n_step_tokens; /* tokens per step at most */
-    uint32_t n_logit_rows;  /* rows of logits held at once */
+    uint64_t exchange_bytes; /* of this rank, shared memory and its own, in a group */
+    uint64_t weights_bytes;  /* as the engine holds them, in memory of its own and mapped */
+    uint64_t tables_bytes;   /* tokenizer and other host tables */
+    uint32_t ctx_size;       /* tokens per sequence */
+    uint32_t n_seqs;         /* sequences at once */
+    uint32_t n_kv_pages;     /* pages of keys and values for all of them; 0: n_seqs full contexts,
+                                and never more than those */
+    uint32_t n_step_tokens;  /* tokens per step at most */
+    uint32_t n_logit_rows;   /* rows of logits held at once */
     uint32_t n_threads;
     enum dtype kv_dtype;
     int with_mtp;

@@ -123,27 +123,33 @@ static struct exchange_options exchange_options(const struct engine *e) {
                                      .whole_rows = forward_reads_floats(&e->forward)};
 }
 
+/* Shared memory and buffers of its own. */
+static uint64_t exchange_bytes(const struct engine *e) {
+    struct exchange_options options = exchange_options(e);
+    if (!engine_in_group(e))
+        return 0;
+    return exchange_window_bytes(&options) + exchange_own_bytes(&options);
+}
+
 static void compute_plan(struct engine *e, uint32_t ctx_size) {
     const struct engine_options *o = &e->options;
     const struct forward *f = &e->forward;
-    struct exchange_options exchange = exchange_options(e);
-    memory_plan_compute(
-        &e->memory, &(struct memory_plan_input){
-                        .hp = o->hp,
-                        .in_group = engine_in_group(e),
-                        .n_kv_heads = f->kv_heads.end - f->kv_heads.begin,
-                        .n_k_heads = f->n_k_heads_max,
-                        .window_bytes = engine_in_group(e) ? exchange_window_bytes(&exchange) : 0,
-                        .weights_bytes = weights_bytes(e),
-                        .tables_bytes = o->tables_bytes,
-                        .ctx_size = ctx_size,
-                        .n_seqs = e->seqs_each,
-                        .n_kv_pages = (uint32_t)div_up(o->n_kv_pages, e->n_groups),
-                        .n_step_tokens = o->n_step_tokens,
-                        .n_logit_rows = o->n_logit_rows,
-                        .n_threads = o->n_threads,
-                        .kv_dtype = o->kv_dtype,
-                        .with_mtp = o->weights->mtp != NULL});
+    memory_plan_compute(&e->memory, &(struct memory_plan_input){
+                                        .hp = o->hp,
+                                        .in_group = engine_in_group(e),
+                                        .n_kv_heads = f->kv_heads.end - f->kv_heads.begin,
+                                        .n_k_heads = f->n_k_heads_max,
+                                        .exchange_bytes = exchange_bytes(e),
+                                        .weights_bytes = weights_bytes(e),
+                                        .tables_bytes = o->tables_bytes,
+                                        .ctx_size = ctx_size,
+                                        .n_seqs = e->seqs_each,
+                                        .n_kv_pages = (uint32_t)div_up(o->n_kv_pages, e->n_groups),
+                                        .n_step_tokens = o->n_step_tokens,
+                                        .n_logit_rows = o->n_logit_rows,
+                                        .n_threads = o->n_threads,
+                                        .kv_dtype = o->kv_dtype,
+                                        .with_mtp = o->weights->mtp != NULL});
 }
 
 enum status engine_plan(const struct engine_options *options, struct memory_plan *plan,

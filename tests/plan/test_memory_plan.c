@@ -89,7 +89,7 @@ static void a_rank_pays_for_its_own_heads_and_its_window(void **state) {
     memory_plan_compute(&all, &input);
     input.n_kv_heads = 1;
     input.n_k_heads = 8;
-    input.window_bytes = 12345;
+    input.exchange_bytes = 12345;
     memory_plan_compute(&half, &input);
     assert_int_equal(half.kv_bytes * 2, all.kv_bytes);
     assert_int_equal(half.state_bytes * 2, all.state_bytes);
