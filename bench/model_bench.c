@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct bench_seqs {
@@ -20,6 +21,16 @@ struct bench_seqs {
     uint32_t *position;               /* [n_seqs] tokens of it that the engine has seen */
     struct engine_rank_report *begun; /* [n_ranks] at the begin of the repetition */
 };
+
+void model_bench_name(const struct model_bench_case *what, char *out, size_t room) {
+    int n = 0;
+    if (what->n_prompt)
+        n += snprintf(out + n, room - (size_t)n, "pp%u", what->n_prompt);
+    if (what->n_gen)
+        n += snprintf(out + n, room - (size_t)n, "%stg%u", n ? "+" : "", what->n_gen);
+    if (what->n_depth)
+        snprintf(out + n, room - (size_t)n, " @ d%u", what->n_depth);
+}
 
 static void ignore_logits(void *user, uint32_t rows_idx, uint32_t token_idx, const float *logits) {
     (void)user, (void)rows_idx, (void)token_idx, (void)logits;

@@ -25,6 +25,9 @@ struct model_bench_case {
     uint32_t chunk_tokens;    /* of one prompt per step; 0: as many as fit */
 };
 
+/* "pp512", "tg128 @ d8192": without the sequences. */
+void model_bench_name(const struct model_bench_case *what, char *out, size_t room);
+
 struct model_bench_result {
     uint32_t n_samples;
     double seconds[MODEL_BENCH_REPETITIONS_MAX]; /* of each repetition */

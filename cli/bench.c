@@ -24,13 +24,20 @@ void bench_machine_read(struct bench_machine *machine) {
         fclose(file);
 }
 
+bool bench_starts_groups(const struct options *options) {
+    return options->command == CMD_BENCH && options->n_operands > 0 &&
+           strcmp(options->operands[0], "scale") == 0;
+}
+
 int command_bench(struct cli *cli) {
     static const struct {
         const char *name;
         int (*run)(struct cli *cli);
-        bool alone; /* measures one process */
-    } rooms[] = {
-        {"model", bench_model, false}, {"kernel", bench_kernel, true}, {"comm", bench_comm, false}};
+        const char *alone; /* why it is not for a process in a group; NULL: it is */
+    } rooms[] = {{"model", bench_model, NULL},
+                 {"kernel", bench_kernel, "measures one process and takes no --workers"},
+                 {"comm", bench_comm, NULL},
+                 {"scale", bench_scale, "starts its groups itself: shoal bench scale --workers N"}};
     const char *what = cli->options->n_operands > 0 ? cli->options->operands[0] : NULL;
     struct error err;
     for (size_t i = 0; what && i < sizeof rooms / sizeof rooms[0]; i++) {
@@ -38,16 +45,17 @@ int command_bench(struct cli *cli) {
             continue;
         if (!rooms[i].alone || !cli->group)
             return rooms[i].run(cli);
-        error_set(&err, ERR_INPUT, "bench %s measures one process and takes no --workers", what);
+        error_set(&err, ERR_INPUT, "bench %s %s", what, rooms[i].alone);
         return cli_fail(cli, DURING_USAGE, &err);
     }
     if (what)
         error_set(&err, ERR_INPUT,
-                  "bench: '%.60s' is not something to measure; there are: model, kernel, comm",
+                  "bench: '%.60s' is not something to measure; there are: model, kernel, comm, "
+                  "scale",
                   what);
     else
         error_set(&err, ERR_INPUT,
                   "bench: what to measure? shoal bench model [FILE], shoal bench kernel, shoal "
-                  "bench comm --workers N");
+                  "bench comm --workers N, shoal bench scale --workers N");
     return cli_fail(cli, DURING_USAGE, &err);
 }

@@ -8,6 +8,10 @@
 int bench_model(struct cli *cli);
 int bench_kernel(struct cli *cli);
 int bench_comm(struct cli *cli);
+int bench_scale(struct cli *cli);
+
+/* Whether this measurement starts its groups itself: --workers is then not about this process. */
+bool bench_starts_groups(const struct options *options);
 
 /* Where a number was measured: names that go into every record. */
 struct bench_machine {

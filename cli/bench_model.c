@@ -34,6 +34,7 @@ struct bench {
     struct model_bench_result *result;
     struct read_bandwidth *reader; /* of the open engine */
     uint32_t ctx_size, n_seqs_max;
+    enum cli_phase phase; /* in which an error comes */
     struct bench_machine machine;
 };
 
@@ -162,16 +163,6 @@ static void compute_speed(struct model_bench_result *r, struct speed *speed) {
     speed->read_bytes_per_s = median(r->read_bytes_per_s, r->n_readings);
 }
 
-static void test_name(const struct model_bench_case *what, char *out, size_t room) {
-    int n = 0;
-    if (what->n_prompt)
-        n += snprintf(out + n, room - (size_t)n, "pp%u", what->n_prompt);
-    if (what->n_gen)
-        n += snprintf(out + n, room - (size_t)n, "%stg%u", n ? "+" : "", what->n_gen);
-    if (what->n_depth)
-        snprintf(out + n, room - (size_t)n, " @ d%u", what->n_depth);
-}
-
 static void add_both(struct table *t, const char *people, double json) {
     struct text number = {0};
     json_add_double(&number, json);
@@ -223,7 +214,7 @@ static void add_row(struct bench *b, const struct engine *engine,
     time_t now = time(NULL);
     struct tm utc;
     compute_speed(r, &speed);
-    test_name(what, name, sizeof name);
+    model_bench_name(what, name, sizeof name);
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
 
     table_row(t);
@@ -276,7 +267,7 @@ static enum status run_case(struct bench *b, struct engine *engine, struct model
                             struct error *err) {
     const struct options *o = b->cli->options;
     char name[64];
-    test_name(&what, name, sizeof name);
+    model_bench_name(&what, name, sizeof name);
     struct progress bar;
     what.chunk_tokens = (uint32_t)options_int(o, OPT_UBATCH_SIZE);
     struct model_bench_options run = {.what = what,
@@ -328,7 +319,9 @@ static enum status run_batches(struct bench *b, struct error *err) {
         struct session_engine_options options = {.n_seqs = b->n_seqs_max,
                                                  .n_step_tokens = (uint32_t)b->batches.items[i],
                                                  .ctx_size = b->ctx_size};
+        b->phase = DURING_LOAD;
         TRY(session_open_engine(b->cli, &b->model, &options, &engine, err));
+        b->phase = DURING_WORK;
         enum status status = read_bandwidth_open(&b->reader, engine_pool(engine), err);
         for (uint32_t p = 0; p < b->parallels.n && status == OK; p++)
             status = run_cases(b, engine, (uint32_t)b->parallels.items[p], err);
@@ -341,7 +334,7 @@ static enum status run_batches(struct bench *b, struct error *err) {
 }
 
 int bench_model(struct cli *cli) {
-    struct bench b = {.cli = cli};
+    struct bench b = {.cli = cli, .phase = DURING_WORK};
     struct error err;
     int code = CLI_OK;
     enum status status = read_lists(&b, &err);
@@ -361,7 +354,7 @@ int bench_model(struct cli *cli) {
     b.result = calloc(1, sizeof *b.result);
     status = b.result ? run_batches(&b, &err) : error_set(&err, ERR_NOMEM, "no memory");
     if (status != OK)
-        code = cli_fail(cli, status == ERR_LIMIT ? DURING_LOAD : DURING_WORK, &err);
+        code = cli_fail(cli, status == ERR_LIMIT ? DURING_LOAD : b.phase, &err);
     status = table_close(&b.table, &err);
     if (status != OK && code == CLI_OK)
         code = cli_fail(cli, DURING_WORK, &err);

@@ -74,6 +74,8 @@ static const char *const bench_examples[] = {
     "single operations beside the ceilings of the machine",
     "shoal bench comm --workers 4",
     "the links between four workers",
+    "shoal bench scale -m model.gguf --workers 8 --plot scale.svg",
+    "speed on 1, 2, 4 and 8 workers, and where their time goes",
     NULL,
 };
 static const char *const completion_examples[] = {
@@ -149,14 +151,15 @@ static const struct command commands[CMD_N] = {
                    .examples = score_examples,
                    .run = command_score},
     [CMD_BENCH] = {.name = "bench",
-                   .operands = "model|kernel|comm [MODEL]",
+                   .operands = "model|kernel|comm|scale [MODEL]",
                    .purpose = "measure the speed of the engine",
                    .about = "bench model times prompts and generation on random token ids, without "
                             "tokenizing and sampling. bench kernel times the operations that a "
                             "model is made of, on random weights that no cache holds, beside the "
                             "read bandwidth and the peak of the instructions; it needs no model. "
                             "bench comm times and checks what the links between the workers of a "
-                            "group deliver.",
+                            "group deliver. bench scale runs bench model on groups of 1, 2, 4 ... "
+                            "workers in turns and reports what more of them bring.",
                    .examples = bench_examples,
                    .n_operands_max = 1,
                    .run = command_bench},

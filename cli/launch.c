@@ -3,6 +3,7 @@
 #include "cli/launch.h"
 
 #include "base/clock.h"
+#include "cli/bench.h"
 #include "cli/handover.h"
 #include "cli/launch_line.h"
 
@@ -46,7 +47,7 @@ struct launch {
 
 bool launch_is_wanted(const struct cli *cli) {
     const struct options *o = cli->options;
-    if (!cli->may_launch || !option_belongs(OPT_HOSTFILE, o->command))
+    if (!cli->may_launch || !option_belongs(OPT_HOSTFILE, o->command) || bench_starts_groups(o))
         return false;
     return options_int(o, OPT_WORKERS) > 1 || options_is_set(o, OPT_HOSTFILE);
 }

@@ -303,7 +303,7 @@ static const struct option rows[OPT_N] = {
     [OPT_BENCH_PARALLEL] = {
         .name = "parallel", .shorts = "np", .aliases = "max-num-seqs", .kind = OPTION_STRING,
         .metavar = "LIST", .fallback = "1", .group = GROUP_COMMAND, .commands = BIT(CMD_BENCH),
-        .help = "sequences at once"},
+        .help = "sequences at once; bench scale: 1,8 if unset"},
     [OPT_BENCH_OP] = {
         .name = "op", .kind = OPTION_STRING, .metavar = "LIST", .group = GROUP_COMMAND,
         .commands = BIT(CMD_BENCH),
@@ -322,10 +322,25 @@ static const struct option rows[OPT_N] = {
     [OPT_REPETITIONS] = {
         .name = "repetitions", .shorts = "r", .kind = OPTION_INT, .metavar = "N", .fallback = "5",
         .min = 1, .max = 1000, .group = GROUP_COMMAND, .commands = BIT(CMD_BENCH),
-        .help = "runs of each test; bench kernel makes at least 20"},
+        .help = "runs of each test; bench kernel makes at least 20; bench scale: rounds"},
     [OPT_WARMUP] = {
         .name = "warmup", .kind = OPTION_FLAG, .fallback = "on", .group = GROUP_COMMAND,
         .commands = BIT(CMD_BENCH), .help = "run each test once before the runs that count"},
+    [OPT_SCALING] = {
+        .name = "scaling", .kind = OPTION_CHOICE, .metavar = "both|strong|weak",
+        .fallback = "both", .group = GROUP_COMMAND, .commands = BIT(CMD_BENCH),
+        .help = "bench scale: the same sequences on more workers, as many for each, or both"},
+    [OPT_STRONG] = {
+        .name = "strong", .kind = OPTION_FLAG, .writes = "strong", .target = OPT_SCALING,
+        .group = GROUP_COMMAND, .commands = BIT(CMD_BENCH), .traits = OPTION_LINE_ONLY,
+        .help = "short for --scaling strong"},
+    [OPT_WEAK] = {
+        .name = "weak", .kind = OPTION_FLAG, .writes = "weak", .target = OPT_SCALING,
+        .group = GROUP_COMMAND, .commands = BIT(CMD_BENCH), .traits = OPTION_LINE_ONLY,
+        .help = "short for --scaling weak"},
+    [OPT_PLOT] = {
+        .name = "plot", .kind = OPTION_STRING, .metavar = "FILE", .group = GROUP_COMMAND,
+        .commands = BIT(CMD_BENCH), .help = "bench scale: draw the result into this SVG file"},
 
     [OPT_MAN] = {
         .name = "man", .kind = OPTION_STRING, .metavar = "DIR", .group = GROUP_COMMAND,

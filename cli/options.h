@@ -123,6 +123,10 @@ enum option_id {
     OPT_BENCH_TOKENS,
     OPT_REPETITIONS,
     OPT_WARMUP,
+    OPT_SCALING,
+    OPT_STRONG, /* writes to OPT_SCALING */
+    OPT_WEAK,   /* writes to OPT_SCALING */
+    OPT_PLOT,
     /* help */
     OPT_MAN,
     OPT_N,
