@@ -104,7 +104,7 @@ enum status link_wait_resume(struct link *link, bool *stop, struct error *err);
  * of it: this one is about to know as well, and is silent. */
 void link_fail(struct link *link, const struct error *why);
 
-/* Whether the group is lost, and by what (the line without its rank's numbers cut). Any thread. */
+/* Whether the group is lost, and by what: the line. Any thread. */
 bool link_is_lost(struct link *link, struct error *err);
 
 /* Leader: ends the group in order, waits until all ranks have left. Rank: leaves. Of a lost group:
