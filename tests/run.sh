@@ -126,12 +126,14 @@ if build asan all; then
 fi
 
 stage "threads"
-if build tsan test_base_thread_pool test_worker_engine test_worker_group test_worker_linkbench \
-    test_cli_conversation; then
+threads="base_thread_pool worker_engine worker_group worker_window worker_linkbench worker_link
+    worker_exchange_sums worker_exchange_experts worker_exchange_messages cli_conversation"
+# shellcheck disable=SC2046,SC2086 # one word per test
+if build tsan $(printf 'test_%s ' $threads); then
     # Randomised addresses of newer kernels collide with the shadow memory of gcc 12's runtime.
     as_is="env"
     setarch -R true 2>/dev/null && as_is="setarch -R"
-    for test in base_thread_pool worker_engine worker_group worker_linkbench cli_conversation; do
+    for test in $threads; do
         # shellcheck disable=SC2086 # a command and its option
         one "tsan-$test" $as_is "build/tsan/tests/test_$test"
     done
