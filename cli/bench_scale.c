@@ -24,7 +24,9 @@
 
 #define SEQS_DEFAULT "1,8"
 
-enum { SCALING_BOTH, SCALING_STRONG, SCALING_WEAK }; /* as in the option's row */
+/* As in the options' rows. */
+enum { SCALING_BOTH, SCALING_STRONG, SCALING_WEAK };
+enum { LAUNCHER_MPIRUN, LAUNCHER_NONE };
 
 struct scale {
     struct cli *cli;
@@ -70,6 +72,11 @@ static enum status read_options(struct scale *s, struct error *err) {
     uint32_t n_batches;
     if (n_ranks < 2)
         return error_set(err, ERR_INPUT, "bench scale compares groups: --workers 2, or more");
+    if (options_choice(o, OPT_LAUNCHER) == LAUNCHER_NONE)
+        return error_set(err, ERR_INPUT,
+                         "--launcher none: bench scale starts several groups; for the line of one: "
+                         "bench model --workers %u --launcher none",
+                         n_ranks);
     if (options_string(o, OPT_BENCH_BATCH) &&
         option_list_parse(options_string(o, OPT_BENCH_BATCH), 1, ENGINE_STEP_TOKENS_MAX, batches, 1,
                           &n_batches, err) != OK)

@@ -191,6 +191,7 @@ static void what_cannot_be_measured_is_refused(void **state) {
         {{"--workers=2", "--plot", "/nowhere/at/all.svg", NULL}, "/nowhere/at/all.svg"},
         {{"--workers=2", "--hostfile", "/dev/null", NULL}, "needs --threads"},
         {{"--workers=2", "--scaling", "none", NULL}, "scaling"},
+        {{"--workers=2", "--launcher", "none", NULL}, "bench model --workers 2 --launcher none"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct process_result result;
