@@ -136,7 +136,7 @@ static uint64_t count_params(const struct model *model) {
 
 struct speed {
     double median, mean, stddev; /* tokens per second */
-    double read_bytes_per_s;     /* the median of the readings */
+    double read_bytes_per_s;     /* the median of the readings; NAN: there are none */
     struct text samples_ns, samples_ts, samples_read;
 };
 
@@ -157,10 +157,13 @@ static void compute_speed(struct model_bench_result *r, struct speed *speed) {
     if (ts && r->n_samples > 0)
         speed->median = median(ts, r->n_samples);
     free(ts);
+    text_add_char(&speed->samples_read, '[');
     for (uint32_t i = 0; i < r->n_readings; i++)
-        text_printf(&speed->samples_read, "%s%.0f", i ? "," : "[", r->read_bytes_per_s[i]);
+        text_printf(&speed->samples_read, "%s%.0f", i ? "," : "", r->read_bytes_per_s[i]);
     text_add_char(&speed->samples_read, ']');
-    speed->read_bytes_per_s = median(r->read_bytes_per_s, r->n_readings);
+    speed->read_bytes_per_s = NAN;
+    if (r->n_readings > 0)
+        speed->read_bytes_per_s = median(r->read_bytes_per_s, r->n_readings);
 }
 
 static void add_both(struct table *t, const char *people, double json) {
@@ -248,10 +251,12 @@ static void add_row(struct bench *b, const struct engine *engine,
     format_bytes((uint64_t)r->bytes_per_token, text);
     add_both(t, text, r->bytes_per_token);
     table_both(t, "", text_str(&speed.samples_read));
-    table_double(t, speed.read_bytes_per_s, 0);
+    snprintf(text, sizeof text, "%.0f", speed.read_bytes_per_s);
+    add_both(t, r->n_readings > 0 ? text : "-", speed.read_bytes_per_s);
     double fraction = r->bytes_per_token * speed.median / speed.read_bytes_per_s;
     snprintf(text, sizeof text, "%.2f of %.1f GB/s", fraction, speed.read_bytes_per_s * 1e-9);
-    add_both(t, what->n_prompt ? "-" : text, what->n_prompt ? NAN : fraction);
+    bool has_fraction = what->n_prompt == 0 && r->n_readings > 0;
+    add_both(t, has_fraction ? text : "-", has_fraction ? fraction : NAN);
     add_ranks(t, r);
     text_free(&speed.samples_ns);
     text_free(&speed.samples_ts);
@@ -322,7 +327,11 @@ static enum status run_batches(struct bench *b, struct error *err) {
         b->phase = DURING_LOAD;
         TRY(session_open_engine(b->cli, &b->model, &options, &engine, err));
         b->phase = DURING_WORK;
-        enum status status = read_bandwidth_open(&b->reader, engine_pool(engine), err);
+        enum status status = OK;
+        uint32_t n_ranks;
+        engine_rank_reports(engine, &n_ranks);
+        if (n_ranks == 1) /* one rank alone cannot read as fast as all of a group */
+            status = read_bandwidth_open(&b->reader, engine_pool(engine), err);
         for (uint32_t p = 0; p < b->parallels.n && status == OK; p++)
             status = run_cases(b, engine, (uint32_t)b->parallels.items[p], err);
         read_bandwidth_close(b->reader);
