@@ -8,6 +8,7 @@
 #include "cli/table.h"
 #include "worker/comm/exchange.h"
 #include "worker/comm/group.h"
+#include "worker/forward/shared_expert.h"
 #include "worker/memory_probe.h"
 
 #include <math.h>
@@ -101,6 +102,7 @@ static uint64_t exchange_bytes(const struct planned_group *p, uint32_t rank_idx)
                                         .n_columns = hp->n_experts > hp->n_vocab ? hp->n_experts
                                                                                  : hp->n_vocab,
                                         .n_step_tokens = engine->n_step_tokens,
+                                        .n_free_rows = SHARED_EXPERT_FEW,
                                         .n_logit_rows = ENGINE_LOGIT_ROWS_DEFAULT,
                                         .whole_rows = experts_read_floats(p)};
     for (uint32_t i = 0; i < EXCHANGE_N; i++) {

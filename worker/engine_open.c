@@ -5,6 +5,7 @@
 #include "base/size.h"
 #include "worker/cache/mapping.h"
 #include "worker/engine_state.h"
+#include "worker/forward/shared_expert.h"
 #include "worker/memory_probe.h"
 
 #include <assert.h>
@@ -119,6 +120,7 @@ static struct exchange_options exchange_options(const struct engine *e) {
                                      .top_k = o->hp->top_k,
                                      .n_columns = n_columns,
                                      .n_step_tokens = o->n_step_tokens,
+                                     .n_free_rows = SHARED_EXPERT_FEW,
                                      .n_logit_rows = o->n_logit_rows,
                                      .whole_rows = forward_reads_floats(&e->forward)};
 }

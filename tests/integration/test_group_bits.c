@@ -263,6 +263,18 @@ static void counts_that_do_not_divide(void **state) {
     synth_and_expect(arguments, "auto");
 }
 
+/* A shared expert of four parts, so that a rank may take two that do not join, in steps so small
+ * that nothing else needs room for that. */
+static void a_wide_shared_expert(void **state) {
+    (void)state;
+    static const char *const arguments[] = {"--preset", "tiny",
+                                            "--recipe", "q8_0",
+                                            "--set",    "expert_shared_feed_forward_length=1024",
+                                            "--set",    "expert_count=32",
+                                            NULL};
+    synth_and_expect(arguments, "auto");
+}
+
 static void float_weights(void **state) {
     (void)state;
     static const char *const arguments[] = {"--preset", "tiny", "--recipe", "bf16", NULL};
@@ -296,6 +308,7 @@ int main(void) {
         cmocka_unit_test(the_reference_kernels),
         cmocka_unit_test(super_blocks_that_join_heads),
         cmocka_unit_test(counts_that_do_not_divide),
+        cmocka_unit_test(a_wide_shared_expert),
         cmocka_unit_test(float_weights),
         cmocka_unit_test(a_dense_model),
         cmocka_unit_test(a_model_without_delta_nets),

@@ -48,6 +48,8 @@ struct exchange_options {
     uint32_t d_model, n_experts, top_k; /* n_experts 0: a dense model */
     uint32_t n_columns;                 /* widest row of exchange_columns: experts, vocabulary */
     uint32_t n_step_tokens;             /* rows of all groups in a step, at most */
+    uint32_t n_free_rows; /* of them, so many at most where ranks own any run of parts in a sum,
+                             not only those of the plan; 0: never */
     uint32_t n_logit_rows;
     bool whole_rows; /* experts read floats (reference kernels, float weights), not blocks only */
 };

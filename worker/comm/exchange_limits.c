@@ -68,6 +68,13 @@ static void count_sums(struct exchange_limits *limits, const struct exchange_opt
     }
 }
 
+/* A run of 1 .. 6 of 8 parts has most roots: 1, 2 and 3, 4 and 5, 6. */
+static void count_free_sums(struct exchange_limits *limits, const struct exchange_options *o) {
+    uint64_t n_free = o->n_free_rows < o->n_step_tokens ? o->n_free_rows : o->n_step_tokens;
+    uint64_t n_most = most_roots(KSPLIT_PARTS, (struct leaf_range){1, KSPLIT_PARTS - 1});
+    limits->n_root_rows = max_of((uint64_t)o->n_step_tokens * limits->n_sum_roots, n_free * n_most);
+}
+
 static struct leaf_range buckets_of_node(const struct shard_plan *plan, uint32_t node) {
     struct index_range ranks = plan->nodes[node].ranks;
     return (struct leaf_range){.begin = plan->ranks[ranks.begin].buckets.begin,
@@ -142,7 +149,8 @@ enum status exchange_limits_init(struct exchange_limits *limits, const struct ex
     struct exchange_places *places = &limits->places;
     uint64_t row_bytes = (uint64_t)o->d_model * sizeof(float);
     count_sums(limits, o);
-    take_two(places, places->roots, o->n_step_tokens * limits->n_sum_roots * row_bytes, true);
+    count_free_sums(limits, o);
+    take_two(places, places->roots, limits->n_root_rows * row_bytes, true);
     /* A slice is at most a third of the rows: three ranks are the fewest that gain by it. */
     places->share = take(places, div_up(o->n_step_tokens, 3) * row_bytes);
     take_two(places, places->columns, limits->n_column_floats * sizeof(float), true);

@@ -63,7 +63,8 @@ struct exchange_places {
 
 /* Largest counts over all ranks, so that places are everywhere the same. */
 struct exchange_limits {
-    uint32_t n_sum_roots;     /* of one rank and sum */
+    uint32_t n_sum_roots;     /* of one rank and sum, of parts of the plan */
+    uint64_t n_root_rows;     /* rows of all roots of one rank and sum, however parts are owned */
     uint32_t n_rank_roots;    /* of one rank and row of experts */
     uint32_t n_node_roots;    /* of one node and row of experts */
     uint32_t n_carried;       /* rows of a carrier */

@@ -102,6 +102,7 @@ static float *list_sum(const void *user, uint32_t row, struct row_sum *sum) {
 
 void exchange_add_roots(struct exchange *ex, const struct exchange_sum_layout *layout,
                         uint32_t n_rows, float *out) {
+    assert((uint64_t)layout->n_own_roots * n_rows <= ex->limits.n_root_rows);
     struct sum_job job = {.ex = ex, .layout = layout, .n_rows = n_rows, .out = out};
     struct index_range slice = exchange_slice(ex, n_rows);
     row_sums_run(ex->options.pool, &(struct row_sums){.list = list_sum,

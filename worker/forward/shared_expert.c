@@ -8,10 +8,6 @@
 #include <assert.h>
 #include <string.h>
 
-/* From here on every rank has about the same number of experts to compute (256 experts, 8 chosen, 2
- * ranks: the busier one has 4 % more than the mean at 64 tokens). */
-#define TOKENS_FEW 32u
-
 /* More ranks in an attention group than there are parts gain nothing from a search. */
 #define RANKS_MAX 64u
 
@@ -94,7 +90,7 @@ void shared_expert_divide(const struct forward *f, const struct bound_ffn *w, co
     const struct ksplit *split = &w->down_shared.linear.split;
     const struct leaf_range *parts = w->shared_parts;
     struct leaf_range divided[RANKS_MAX];
-    if (f->n_tp > 1 && f->n_tp <= RANKS_MAX && f->n_tokens <= TOKENS_FEW) {
+    if (f->n_tp > 1 && f->n_tp <= RANKS_MAX && f->n_tokens <= SHARED_EXPERT_FEW) {
         uint64_t loads[RANKS_MAX];
         expert_loads(f, w, ids, loads);
         divide(loads, f->n_tp, w, divided);
